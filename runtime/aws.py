@@ -1,0 +1,40 @@
+"""AWS clients: one way to make them, with bounded time-outs and the endpoint of the settings."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession, get_session
+
+from runtime.settings import AwsSettings
+
+# Seconds. Within a region a connection takes milliseconds; SQS long polling holds an answer for up to 20 s.
+_CONNECT_TIMEOUT: Final = 3
+_READ_TIMEOUT: Final = 30
+_ATTEMPTS: Final = 3
+
+
+def session() -> AioSession:
+    """A session with the process's own credentials (task role, profile or environment)."""
+    return get_session()
+
+
+async def client(
+    stack: AsyncExitStack, aws: AioSession, service: str, settings: AwsSettings, *, connections: int = 10
+) -> Any:  # aiobotocore makes its clients at run time: they have no static type
+    """A client that closes with the stack. `connections` bounds its pool: size it to the caller's concurrency."""
+    config = AioConfig(
+        connect_timeout=_CONNECT_TIMEOUT,
+        read_timeout=_READ_TIMEOUT,
+        max_pool_connections=connections,
+        retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+        signature_version="s3v4" if service == "s3" else None,
+        s3={"addressing_style": settings.s3_addressing_style} if service == "s3" else None,
+    )
+    return await stack.enter_async_context(
+        aws.create_client(
+            service, region_name=settings.aws_region, endpoint_url=settings.aws_endpoint_url, config=config
+        )
+    )

@@ -1,0 +1,69 @@
+"""gRPC channels and calls: balanced over all addresses, with deadlines, trace and one retrying layer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from typing import Any, Final, TypeVar
+
+import grpc
+import msgspec
+from google.rpc import status_pb2
+
+from runtime import trace
+from runtime.errors import DarkroomError
+
+_DETAILS: Final = "grpc-status-details-bin"
+
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", 8 * 1024 * 1024),  # bytes; as the servers' own limit
+    ("grpc.keepalive_time_ms", 20_000),  # a frozen peer is noticed after this and the time-out below
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 3_000),  # a restarted service is found again within this
+)
+
+# Only UNAVAILABLE, only for calls that may be repeated: nothing was done, or doing it twice is doing it once.
+_RETRY: Final = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.1s",
+    "maxBackoff": "1s",
+    "backoffMultiplier": 3,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+
+_Request = TypeVar("_Request")
+_Response = TypeVar("_Response")
+
+
+async def channel(stack: AsyncExitStack, target: str, *, retried: Iterable[str] = ()) -> grpc.aio.Channel:
+    """A channel that closes with the stack. Calls go round-robin over every address that `target` names
+    (`host:port`, `dns:///name:port`, `ipv4:a:1,b:2`). `retried` are the idempotent methods, `package.Service/Method`.
+    """
+    methods = [dict(zip(("service", "method"), name.split("/"), strict=True)) for name in retried]
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if methods:
+        config["methodConfig"] = [{"name": methods, "retryPolicy": _RETRY}]
+    options = (*_OPTIONS, ("grpc.service_config", msgspec.json.encode(config).decode()))
+    return await stack.enter_async_context(grpc.aio.insecure_channel(target, options=options))
+
+
+async def call(
+    method: grpc.aio.UnaryUnaryMultiCallable[_Request, _Response], request: _Request, timeout: float
+) -> _Response:
+    """One unary call within `timeout` seconds, in the current trace. Raises `DarkroomError`, whatever went wrong."""
+    traceparent = trace.current.get()
+    metadata = (("traceparent", traceparent),) if traceparent else None
+    try:
+        return await method(request, timeout=timeout, metadata=metadata)
+    except grpc.aio.AioRpcError as error:
+        raise _translated(error) from None
+
+
+def _translated(error: grpc.aio.AioRpcError) -> DarkroomError:
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS and isinstance(value, bytes):
+            return DarkroomError.from_status(status_pb2.Status.FromString(value))
+    return DarkroomError.from_status(status_pb2.Status(code=error.code().value[0], message=error.details() or ""))

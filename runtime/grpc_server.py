@@ -1,0 +1,127 @@
+"""The gRPC server of every service: health, reflection, errors, trace and drain in one builder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from runtime import trace
+from runtime.errors import DarkroomError, Kind
+
+_log = structlog.get_logger(__name__)
+
+_DETAILS: Final = "grpc-status-details-bin"  # where gRPC carries a google.rpc.Status
+
+OPTIONS: Final = (
+    ("grpc.so_reuseport", 0),  # a port taken by another process is an error, not a silent share
+    ("grpc.max_receive_message_length", 8 * 1024 * 1024),  # bytes; a full batch of 1,000 items is below 2 MiB
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # lets clients notice a frozen server
+    ("grpc.keepalive_permit_without_calls", 1),
+)
+
+Unary = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
+
+
+class _Guard(grpc.aio.ServerInterceptor):
+    """Turns errors into statuses and continues the caller's trace. Wrappers are kept per method: that is cheap."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler[Any, Any] | None:
+        method: Any = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        guarded: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+            _guarded(handler.unary_unary, str(method)),
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
+        )
+        self._handlers[method] = guarded
+        return guarded
+
+
+def _guarded(behaviour: Any, method: str) -> Any:
+    async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        metadata = context.invocation_metadata()
+        for key, value in () if metadata is None else metadata:
+            if key == "traceparent":
+                trace.current.set(trace.continued(str(value)))
+                break
+        try:
+            return await behaviour(request, context)
+        except DarkroomError as error:
+            failure = error
+        except grpc.aio.AbortError:
+            raise
+        except Exception:
+            _log.exception("servicer failed", method=method)
+            failure = DarkroomError(Kind.INTERNAL, "the service failed; its log says why")
+        context.set_trailing_metadata(((_DETAILS, failure.to_status().SerializeToString()),))
+        return await context.abort(failure.code, failure.detail)
+
+    return answer
+
+
+class GrpcServer:
+    """A running server. `port` is the one it listens on; `set_ready` is what `grpc.health.v1.Health` says."""
+
+    def __init__(self, server: grpc.aio.Server, port: int, checks: health.aio.HealthServicer, names: list[str]) -> None:
+        self.port = port
+        self._server = server
+        self._checks = checks
+        self._names = ["", *names]
+
+    async def set_ready(self, ready: bool) -> None:
+        """Says on every service name whether this process takes work."""
+        status = health_pb2.HealthCheckResponse.SERVING if ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in self._names:
+            await self._checks.set(name, status)
+
+
+@asynccontextmanager
+async def serving(
+    *,
+    host: str,
+    port: int,
+    names: Iterable[str],
+    add: Callable[[grpc.aio.Server], None],
+    drain_seconds: float,
+) -> AsyncIterator[GrpcServer]:
+    """Serves until the block ends; then says "not serving", takes no new call and lets the running ones end.
+
+    `names` are the full names of the services that `add` registers. Raises OSError where the port is taken.
+    """
+    server = grpc.aio.server(interceptors=[_Guard()], options=OPTIONS)
+    add(server)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    served = list(names)
+    reflection.enable_server_reflection([*served, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+    try:
+        bound = server.add_insecure_port(f"{host}:{port}")
+    except RuntimeError as error:
+        raise OSError(f"cannot listen on {host}:{port}: {error}") from error
+    await server.start()
+    running = GrpcServer(server, bound, checks, served)
+    await running.set_ready(True)
+    _log.info("listening", host=host, port=bound)
+    try:
+        yield running
+    finally:
+        await checks.enter_graceful_shutdown()
+        await server.stop(drain_seconds)

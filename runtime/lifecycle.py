@@ -1,0 +1,85 @@
+"""A process's life: build, serve until SIGTERM, then leave in the opposite order.
+
+A service's `build` enters everything it needs on one `AsyncExitStack`: first pools, then background work, then the
+server, then readiness. Leaving therefore first says "not ready", then stops the intake, lets work in hand end, and
+closes the pools last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack
+from typing import Any
+
+import structlog
+import uvloop
+
+from runtime import logs
+from runtime.settings import SettingsError
+
+_log = structlog.get_logger(__name__)
+
+
+class Lifecycle:
+    """What `build` gets: the stack of what is to be closed, and the tasks that must live as long as the process."""
+
+    def __init__(self) -> None:
+        self.stack = AsyncExitStack()
+        self.stopping = asyncio.Event()
+        self.failed = False
+
+    def background(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+        """Runs work beside the server, and cancels it on the way out.
+
+        If it fails, the process ends with status 1, so that the supervisor (ECS, or supervisord on one machine)
+        starts a sound one.
+        """
+        task = asyncio.create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self.stack.push_async_callback(_cancelled, task)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is None:
+            return
+        _log.error("background task failed; the process ends", task=task.get_name(), exc_info=task.exception())
+        self.failed = True
+        self.stopping.set()
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def _live(build: Callable[[Lifecycle], Awaitable[None]]) -> int:
+    started = time.monotonic()
+    life = Lifecycle()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, life.stopping.set)
+    async with life.stack:
+        await build(life)
+        _log.info("ready", seconds=round(time.monotonic() - started, 3))
+        await life.stopping.wait()
+        _log.info("stopping")
+    _log.info("stopped")
+    return 1 if life.failed else 0
+
+
+def run(service: str, build: Callable[[Lifecycle], Awaitable[None]]) -> None:
+    """Runs a service and ends the process: with status 0 after a drain, 1 after a failure."""
+    logs.configure(service)
+    try:
+        status = uvloop.run(_live(build))
+    except SettingsError as error:
+        _log.error("cannot start", reason=str(error))
+        status = 2
+    except Exception:
+        _log.exception("cannot start, or died")
+        status = 1
+    sys.exit(status)
