@@ -1,0 +1,83 @@
+"""Presets: which derivatives are made of a photo. Data, held in Parameter Store, validated here."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+_COLOR: Final = re.compile(r"#[0-9a-f]{6}")
+# A larger side than WebP can hold (16,383), and more output than any page asks for.
+_MAX_SIDE: Final = 8192
+_MAX_PRESETS: Final = 32
+_DEFAULTS: Final = Path(__file__).parent.parent / "presets.json"
+
+Fit = Literal["inside", "cover", "pad"]
+OutputFormat = Literal["webp", "jpeg", "avif", "png"]
+
+
+class PresetError(ValueError):
+    """The presets are not valid; the text says which one and why."""
+
+
+class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One derivative: its box in pixels, how the picture is fitted into it, and how it is encoded.
+
+    `inside` keeps all of the picture and its shape, `cover` fills the box and crops the rest, `pad` keeps all and fills
+    the box with `background`. Nothing is enlarged unless `enlarge` says so. `background` (`#rrggbb`) also stands behind
+    transparent pixels where the format has no alpha. `animated` keeps an animation of at most `max_frames` frames
+    (WebP only); otherwise its first frame is taken. `eager` presets are made with the upload, the others on demand.
+    """
+
+    name: str
+    width: int
+    height: int
+    format: OutputFormat
+    fit: Fit = "inside"
+    quality: int = 80
+    eager: bool = True
+    enlarge: bool = False
+    background: str = "#ffffff"
+    animated: bool = False
+    max_frames: int = 100
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"the name {self.name!r} is not 1-32 of a-z, 0-9, - and _, starting with one of the first two"
+            )
+        for field, least, value, most in (
+            ("width", 1, self.width, _MAX_SIDE),
+            ("height", 1, self.height, _MAX_SIDE),
+            ("quality", 1, self.quality, 100),
+            ("max_frames", 1, self.max_frames, 1000),
+        ):
+            if not least <= value <= most:
+                raise ValueError(f"preset {self.name}: {field} is {value}, not {least}-{most}")
+        if not _COLOR.fullmatch(self.background):
+            raise ValueError(f"preset {self.name}: background is {self.background!r}, not #rrggbb in lower case")
+        if self.animated and self.format != "webp":
+            raise ValueError(f"preset {self.name}: only webp can be animated")
+
+
+def parse_presets(json_text: str | bytes) -> tuple[Preset, ...]:
+    """The presets in a JSON list of objects, in its order. Raises `PresetError`."""
+    try:
+        presets = msgspec.json.decode(json_text, type=tuple[Preset, ...])
+    except msgspec.DecodeError as error:  # its subclass ValidationError carries the texts from above, and the place
+        raise PresetError(f"presets: {error}") from None
+    if not 1 <= len(presets) <= _MAX_PRESETS:
+        raise PresetError(f"presets: there are {len(presets)}, not 1-{_MAX_PRESETS}")
+    twice = [name for name, count in Counter(preset.name for preset in presets).items() if count > 1]
+    if twice:
+        raise PresetError(f"presets: the name {twice[0]!r} is used twice")
+    return presets
+
+
+def default_presets() -> tuple[Preset, ...]:
+    """The presets that come with the code (`image_svc/presets.json`)."""
+    return parse_presets(_DEFAULTS.read_bytes())
