@@ -1473,22 +1473,28 @@ class Settled(_message.Message):
     REMOVE_OBJECT_FIELD_NUMBER: _builtins.int
     TENANT_ID_FIELD_NUMBER: _builtins.int
     IMAGE_ID_FIELD_NUMBER: _builtins.int
+    MEDIA_PREFIX_FIELD_NUMBER: _builtins.int
     remove_object: _builtins.bool
     """Whether the object itself must go: its image is deleted, expired or unknown, or its original was removed before."""
     tenant_id: _builtins.str
     """The tenant, where the key names one."""
     image_id: _builtins.str
     """The image, where the key names one."""
+    media_prefix: _builtins.str
+    """Set where the image is deleted: what every key of a variant starts with. All under it must go, too, because an
+    attempt that the deletion overtook may have written there.
+    """
     def __init__(
         self,
         *,
         remove_object: _builtins.bool = ...,
         tenant_id: _builtins.str = ...,
         image_id: _builtins.str = ...,
+        media_prefix: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "remove_object", b"remove_object", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "media_prefix", b"media_prefix", "remove_object", b"remove_object", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
