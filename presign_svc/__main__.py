@@ -1,0 +1,3 @@
+from presign_svc.app import main
+
+main()

@@ -1,0 +1,36 @@
+"""Where an object is, as a client addresses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import quote, urlsplit
+
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    """A bucket at an endpoint. `host` is the Host header that clients send; `prefix` starts the path of every key."""
+
+    origin: str
+    host: str
+    prefix: str
+
+    def path(self, key: str) -> str:
+        """The path of an object, percent-encoded as S3 signs it: all but unreserved characters and the slash."""
+        return self.prefix + quote(key, safe="/~")
+
+
+def bucket(name: str, *, region: str, endpoint: str | None, style: Literal["virtual", "path"]) -> Bucket:
+    """A bucket at S3's regional endpoint, or at the origin `endpoint` (`scheme://host[:port]`) where one is given.
+
+    A client leaves the scheme's own port out of the Host header, hence out of the signature.
+    """
+    parts = urlsplit(endpoint or f"https://s3.{region}.amazonaws.com")
+    name_of_host = (parts.hostname or "").lower()
+    if ":" in name_of_host:  # an IPv6 address
+        name_of_host = f"[{name_of_host}]"
+    port = "" if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
+    host = f"{name}.{name_of_host}{port}" if style == "virtual" else f"{name_of_host}{port}"
+    return Bucket(origin=f"{parts.scheme}://{host}", host=host, prefix="/" if style == "virtual" else f"/{name}/")
