@@ -1,0 +1,90 @@
+# Every command of the project. `make` or `make help` lists them.
+# Each one sets up what it needs first (deploy/setup.sh): the first time takes minutes, later ones a tenth of a second.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PY := .venv/bin/python
+CLUSTER := $(PY) -m deploy.local
+UV := .venv-setup/bin/uv
+SERVICES := gateway presign_svc metadata_svc image_svc
+# What ruff and mypy look at.
+SOURCES := protos/generate.py runtime $(SERVICES) deploy tests
+
+.PHONY: help
+help: ## list the commands
+	@awk 'BEGIN {FS = ":.*## "} \
+	    /^##@ / {printf "\n%s\n", substr($$0, 5)} \
+	    /^[a-z-]+:.*## / {printf "  make %-22s %s\n", $$1 ($$1 == "scale" ? " image_svc=3" : ""), $$2}' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## install whatever is missing (every other command does so too)
+	@./deploy/setup.sh
+
+##@ The cluster on this machine
+.PHONY: up down status logs scale migrate demo
+up: setup ## start what is not running; writes .local/cluster.env
+	@$(CLUSTER) up
+
+down: setup ## stop everything; data in LocalStack is gone, PostgreSQL's stays
+	@$(CLUSTER) down
+
+status: setup ## processes with state, pid, port, uptime and memory; queue depths
+	@$(CLUSTER) status
+
+logs: setup ## follow the logs; S=image_svc for one service, N=100 for more lines first
+	@$(CLUSTER) logs $(if $(S),--service $(S)) $(if $(N),--lines $(N))
+
+scale: setup ## run so many processes of a service
+	@$(CLUSTER) scale $(foreach s,$(SERVICES),$(if $($(s)),$(s)=$($(s))))
+
+migrate: setup ## bring the running cluster's database to the newest schema
+	@$(CLUSTER) migrate
+
+demo: setup ## the main job on real photographs; writes .local/demo/index.html
+	@$(PY) -m deploy.demo
+
+##@ Checks
+.PHONY: test lint format types bench-api
+test: lint types ## lint, format, types, import contracts, then all tests (T=path for some)
+	@echo "== tests"
+	@$(PY) -m pytest -q $(T)
+
+lint: setup ## ruff: rules and format; import contracts
+	@echo "== lint"
+	@$(PY) -m ruff check -q $(SOURCES)
+	@$(PY) -m ruff format --check -q $(SOURCES)
+	@.venv/bin/lint-imports --no-timing --quiet 2>/dev/null || .venv/bin/lint-imports
+
+types: setup ## mypy, strict
+	@echo "== types"
+	@$(PY) -m mypy --no-error-summary $(SOURCES)
+
+format: setup ## put every file into the house's format
+	@$(PY) -m ruff format $(SOURCES)
+	@$(PY) -m ruff check --fix $(SOURCES)
+
+bench-api: setup ## requests per CPU second against a bare aiohttp POST and a FastAPI + boto3 + SQLAlchemy peer
+	@$(PY) -m tests.bench.api
+
+##@ What is generated and committed
+.PHONY: protos templates lock
+protos: setup ## gRPC stubs, from protos/**/*.proto
+	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) protos/generate.py
+
+templates: setup ## CloudFormation templates, from deploy/cdk
+	@$(PY) -m deploy.cdk.synth
+
+COMPILE := pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock"
+lock: setup ## the hash-pinned locks, from pyproject.toml and the two *.in files (U=--upgrade for newer ones)
+	@$(UV) $(COMPILE) $(U) --all-extras --universal pyproject.toml -o requirements.lock
+	@$(UV) $(COMPILE) $(U) deploy/local/localstack.in -o deploy/local/localstack.lock
+	@$(UV) $(COMPILE) $(U) --universal deploy/setup/bootstrap.in -o deploy/setup/bootstrap.lock
+
+.PHONY: clean
+clean: ## stop the cluster; remove its data and logs and all caches (environments stay)
+	@if [ -x $(PY) ]; then $(CLUSTER) down; fi
+	@rm -rf .local .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -not -path './.venv*' -prune -exec rm -rf {} +

@@ -1,0 +1,33 @@
+import fcntl
+import sys
+import time
+
+from deploy.setup import environments, system
+from deploy.setup.console import SetupError, say
+
+
+def main() -> int:
+    """Makes what is missing, one set-up at a time; returns the exit status."""
+    started = time.monotonic()
+    environments.LOGS.mkdir(parents=True, exist_ok=True)
+    try:
+        system.check_python()
+        with (environments.LOGS / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say("Another set-up of this folder is at work: waiting for it.")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if environments.ensure():
+                say(f"Set up in {time.monotonic() - started:.0f} s.")
+    except SetupError as error:
+        print(f"\nSet-up stopped: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted; the next run goes on from here.", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What the machine itself must have: installed with apt-get where it is missing, and only what is missing."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import Final
+
+from deploy.setup.console import SetupError, run, step
+
+OLDEST_PYTHON: Final = (3, 11)
+
+# Debian's package for each header that pillow-simd is compiled with.
+_HEADERS: Final = {
+    "jpeglib.h": "libjpeg62-turbo-dev",
+    "lcms2.h": "liblcms2-dev",
+    "tiffio.h": "libtiff-dev",
+    "webp/encode.h": "libwebp-dev",
+    "webp/demux.h": "libwebp-dev",
+    "zlib.h": "zlib1g-dev",
+}
+
+
+def check_python() -> None:
+    """Raises SetupError where this Python is too old for the project."""
+    if sys.version_info < OLDEST_PYTHON:
+        raise SetupError(
+            f"Python {OLDEST_PYTHON[0]}.{OLDEST_PYTHON[1]} or newer is needed; "
+            f"{sys.executable} is {platform.python_version()}"
+        )
+
+
+def missing_for_environments() -> list[str]:
+    """Debian packages without which `python -m venv` makes no environment with pip."""
+    probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], capture_output=True, check=False)
+    return [] if probe.returncode == 0 else [f"python3.{sys.version_info.minor}-venv"]
+
+
+def missing_for_compiling() -> list[str]:
+    """Debian packages without which pillow-simd cannot be compiled."""
+    missing: set[str] = set()
+    if shutil.which("cc") is None:
+        missing |= {"gcc", "libc6-dev", *_HEADERS.values()}
+    elif not _compiles("stdio.h"):
+        missing |= {"libc6-dev", *_HEADERS.values()}
+    else:
+        missing |= {package for header, package in _HEADERS.items() if not _compiles(header)}
+    if not any(Path(root).glob("openjpeg-2.*/openjpeg.h") for root in ("/usr/include", "/usr/local/include")):
+        missing.add("libopenjp2-7-dev")
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        missing.add(f"python3.{sys.version_info.minor}-dev")
+    return sorted(missing)
+
+
+def install(packages: list[str], logs: Path) -> None:
+    """Installs Debian packages. Raises SetupError where that is not possible, with the command to run by hand."""
+    if not packages:
+        return
+    names = " ".join(packages)
+    if shutil.which("apt-get") is None:
+        raise SetupError(f"this machine lacks what Debian calls: {names}\nInstall them by its own means, then again.")
+    if os.geteuid() == 0:
+        prefix = ["env"]
+    elif shutil.which("sudo"):
+        prefix = ["sudo", "env"]
+    else:
+        raise SetupError(
+            f"system packages are missing, and this is neither root nor is sudo there.\n"
+            f"Let an administrator run:  apt-get update && apt-get install -y {names}"
+        )
+    # Another apt-get may be at work on a machine that has just been made: wait for it.
+    apt = [*prefix, "DEBIAN_FRONTEND=noninteractive", "apt-get", "-o", "DPkg::Lock::Timeout=300", "-y"]
+    with step(f"system packages: {names}"):
+        try:
+            run([*apt, "update"], logs / "apt-update.log")
+            run([*apt, "install", "--no-install-recommends", *packages], logs / "apt-install.log")
+        except SetupError as error:
+            raise SetupError(
+                f"{error}\nIf it cannot work here, let an administrator run:  apt-get install -y {names}"
+            ) from None
+
+
+def simd_flag() -> str:
+    """The compiler's flag for the widest vector unit that both pillow-simd and this x86-64 processor have."""
+    return "-mavx2" if " avx2 " in Path("/proc/cpuinfo").read_text() else "-msse4"
+
+
+def _compiles(header: str) -> bool:
+    source = f"#include <stdio.h>\n#include <{header}>\n".encode()
+    probe = subprocess.run(["cc", "-E", "-x", "c", "-"], input=source, capture_output=True, check=False)
+    return probe.returncode == 0
