@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from aiobotocore.session import AioSession
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -62,6 +63,9 @@ async def load(cls: type[_Settings], aws: AioSession) -> _Settings:
     try:
         stored = await _parameters(cls, aws, AwsSettings())
         return cls(**stored)
+    except (BotoCoreError, ClientError) as error:
+        where = AwsSettings().aws_endpoint_url or "AWS"
+        raise SettingsError(f"{cls.service}: cannot read Parameter Store of {where}: {error}") from None
     except ValidationError as error:
         lines = [f"{_variable(cls, str(e['loc'][0]))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
         raise SettingsError(
