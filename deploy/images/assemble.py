@@ -1,0 +1,145 @@
+"""Gathers the file system of a container image: interpreter, dependencies, service, and the libraries they link with.
+
+Runs inside the build stage, with the system's own Python 3.11. Everything that a running service does not need stays
+behind: compilers, pip, apt, the shell, tests, bytecode, headers, and the API descriptions of AWS services that
+Darkroom does not call.
+"""
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from email.parser import HeaderParser
+from pathlib import Path
+from urllib.parse import quote
+
+# The AWS services that Darkroom's own code makes clients for; botocore ships 400.
+AWS_SERVICES = ("apigateway", "s3", "secretsmanager", "sns", "sqs", "ssm", "sso", "sso-oidc", "sts")
+# Parts of the standard library and of packages that no service runs.
+UNUSED = (
+    "__pycache__",
+    "ensurepip",
+    "idlelib",
+    "include",
+    "lib2to3",
+    "pydoc_data",
+    "test",
+    "tests",
+    "tkinter",
+    "turtledemo",
+)
+# Files beside the interpreter that glibc and TLS look for.
+SYSTEM_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/nsswitch.conf", "/usr/share/zoneinfo/UTC")
+USER = 10001  # no account of any base image
+
+
+def copy_tree(source: Path, target: Path) -> None:
+    """Copies a folder less what no service runs."""
+    shutil.copytree(source, target, symlinks=False, dirs_exist_ok=True, ignore=shutil.ignore_patterns(*UNUSED, "*.pyc"))
+
+
+def prune_botocore(site: Path) -> None:
+    """Removes the descriptions of services that are never called."""
+    data = site / "botocore" / "data"
+    for folder in data.iterdir():
+        if folder.is_dir() and folder.name not in AWS_SERVICES:
+            shutil.rmtree(folder)
+
+
+def libraries(root: Path) -> set[Path]:
+    """The shared libraries that the ELF files below `root` need and that are not below it, as the loader finds them."""
+    needed: set[Path] = set()
+    for path in root.rglob("*"):
+        if path.is_symlink() or not path.is_file() or path.open("rb").read(4) != b"\x7fELF":
+            continue
+        listing = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False).stdout
+        missing = re.findall(r"(\S+) => not found", listing)
+        if missing:
+            sys.exit(f"{path} needs {', '.join(missing)}, which is not there")
+        found = re.findall(r"(/\S+) \(0x", listing)
+        needed |= {Path(name) for name in found if not Path(name).resolve().is_relative_to(root)}
+    return needed
+
+
+def debian_packages(files: set[Path]) -> dict[str, str]:
+    """The Debian packages, with their versions, that the copied files come from."""
+    names: set[str] = set()
+    for path in files:
+        for candidate in (path, path.resolve(), Path(str(path).replace("/usr/lib", "/lib", 1))):
+            owner = subprocess.run(["dpkg-query", "-S", str(candidate)], capture_output=True, text=True, check=False)
+            if owner.returncode == 0:
+                names.add(owner.stdout.split(": ")[0])
+                break
+    listing = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${Package} ${Version}\n", *sorted(names)],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    return dict(line.split() for line in listing.splitlines())
+
+
+def sbom(service: str, site: Path, packages: dict[str, str]) -> dict[str, object]:
+    """What is in the image, as CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/)."""
+    components = []
+    for metadata in sorted(site.glob("*.dist-info/METADATA")):
+        headers = HeaderParser().parsestr(metadata.read_text(encoding="utf-8"), headersonly=True)
+        name, version = headers["Name"], headers["Version"]
+        components.append({"name": name, "version": version, "purl": f"pkg:pypi/{name.lower()}@{quote(version)}"})
+    for name, version in sorted(packages.items()):
+        purl = f"pkg:deb/debian/{quote(name)}@{quote(version)}"
+        components.append({"name": name, "version": version, "purl": purl})
+    return {
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {"component": {"type": "container", "name": f"darkroom/{service}", "bom-ref": service}},
+        "components": [{"type": "library", "bom-ref": item["purl"], **item} for item in components],
+    }
+
+
+def main() -> None:
+    """Builds the tree under `--root`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--service", required=True, help="the service's name")
+    parser.add_argument("--app", type=Path, required=True, help="the service's code")
+    parser.add_argument("--site", type=Path, required=True, help="its dependencies")
+    parser.add_argument("--root", type=Path, required=True, help="where to build")
+    options = parser.parse_args()
+    root: Path = options.root
+
+    copy_tree(options.app, root / "app")
+    prune_botocore(options.site)
+    copy_tree(options.site, root / "site")
+    shutil.rmtree(root / "site" / "bin", ignore_errors=True)
+
+    interpreter = Path(sys.executable).resolve()
+    (root / "usr/bin").mkdir(parents=True)
+    shutil.copy2(interpreter, root / "usr/bin/python3")
+    copy_tree(Path(sysconfig.get_path("stdlib")), root / sysconfig.get_path("stdlib").lstrip("/"))
+    for config in (root / sysconfig.get_path("stdlib").lstrip("/")).glob("config-*"):
+        shutil.rmtree(config)
+
+    for name in SYSTEM_FILES:
+        if Path(name).exists():
+            (root / name.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(name, root / name.lstrip("/"))
+    linked = libraries(root)
+    for library in sorted(linked):
+        target = root / str(library).lstrip("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(library, target)  # through links: the name that the loader asks for becomes a file
+    copied = {interpreter, Path(sysconfig.get_path("stdlib")) / "os.py", *map(Path, SYSTEM_FILES), *linked}
+    bill = sbom(options.service, root / "site", debian_packages(copied))
+    (root / "sbom.cdx.json").write_text(json.dumps(bill, indent=1))
+    (root / "etc/passwd").write_text(f"darkroom:x:{USER}:{USER}::/app:/nonexistent\n")
+    (root / "etc/group").write_text(f"darkroom:x:{USER}:\n")
+    (root / "tmp").mkdir()
+    (root / "tmp").chmod(0o1777)
+
+
+if __name__ == "__main__":
+    main()
