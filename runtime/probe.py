@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import sys
-from typing import Final
+from typing import Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 _TIMEOUT: Final = 3  # seconds; ECS gives the command 5
@@ -37,11 +37,12 @@ def _grpc(url: SplitResult) -> bool:
     from grpc_health.v1 import health_pb2, health_pb2_grpc
 
     with grpc.insecure_channel(url.netloc) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs lack the methods
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT)
         except grpc.RpcError:
             return False
-        return answer.status == health_pb2.HealthCheckResponse.SERVING
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
 
 if __name__ == "__main__":
