@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Self
-from urllib.parse import urlsplit
+import re
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -13,7 +13,9 @@ from runtime.settings import ServiceSettings
 # S3's rules for names, less the dot: a dotted name breaks TLS for virtual-hosted addresses.
 BucketName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")]
 
-_WEEK = 7 * 24 * 3600  # the longest life that SigV4 in query parameters allows, in seconds
+_ORIGIN: Final = re.compile(r"https?://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?/?")
+
+_WEEK: Final = 7 * 24 * 3600  # the longest life that SigV4 in query parameters allows, in seconds
 
 
 class Settings(ServiceSettings):
@@ -76,8 +78,7 @@ class Settings(ServiceSettings):
     def _is_an_origin(cls, value: str | None) -> str | None:
         if value is None:
             return None
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.path.strip("/") or parts.query:
+        if not _ORIGIN.fullmatch(value):
             raise ValueError("must be an origin: scheme://host[:port]")
         return value
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from aiobotocore.credentials import create_credential_resolver
 from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError, ClientError
 
 from presign_svc.domain.sigv4 import Credentials
 from presign_svc.ports import CredentialsUnavailableError
@@ -25,11 +24,11 @@ class AwsCredentialSource:
         """See the port."""
         try:
             found = await create_credential_resolver(self._aws, region_name=self._region).load_credentials()
-            if found is None:
-                raise CredentialsUnavailableError("the environment, the profile and the container offer none")
-            frozen = await found.get_frozen_credentials()
-        except (BotoCoreError, ClientError, OSError, RuntimeError, ValueError) as error:
+            frozen = None if found is None else await found.get_frozen_credentials()
+        except Exception as error:  # whatever a provider or a broken endpoint makes of it (a KeyError has been seen)
             raise CredentialsUnavailableError(f"{type(error).__name__}: {error}") from error
+        if frozen is None:
+            raise CredentialsUnavailableError("the environment, the profile and the container offer none")
         # botocore has no public name for the end of a credential; its own `export-credentials` reads this one too.
         end = getattr(found, "_expiry_time", None)
         return Credentials(

@@ -28,9 +28,9 @@ def bucket(name: str, *, region: str, endpoint: str | None, style: Literal["virt
     A client leaves the scheme's own port out of the Host header, hence out of the signature.
     """
     parts = urlsplit(endpoint or f"https://s3.{region}.amazonaws.com")
-    name_of_host = (parts.hostname or "").lower()
-    if ":" in name_of_host:  # an IPv6 address
-        name_of_host = f"[{name_of_host}]"
-    port = "" if parts.port in {None, _DEFAULT_PORTS.get(parts.scheme)} else f":{parts.port}"
-    host = f"{name}.{name_of_host}{port}" if style == "virtual" else f"{name_of_host}{port}"
-    return Bucket(origin=f"{parts.scheme}://{host}", host=host, prefix="/" if style == "virtual" else f"/{name}/")
+    label = f"{name}." if style == "virtual" else ""
+    host = label + parts.netloc.lower()
+    if parts.port == _DEFAULT_PORTS.get(parts.scheme):
+        host = host.removesuffix(f":{parts.port}")
+    prefix = "/" if style == "virtual" else f"/{name}/"
+    return Bucket(origin=f"{parts.scheme}://{label}{parts.netloc}", host=host, prefix=prefix)
