@@ -22,9 +22,18 @@ def session() -> AioSession:
 
 
 async def client(
-    stack: AsyncExitStack, aws: AioSession, service: str, settings: AwsSettings, *, connections: int = 10
+    stack: AsyncExitStack,
+    aws: AioSession,
+    service: str,
+    settings: AwsSettings,
+    *,
+    connections: int = 10,
+    also: AioConfig | None = None,
 ) -> Any:  # aiobotocore makes its clients at run time: they have no static type
-    """A client that closes with the stack. `connections` bounds its pool: size it to the caller's concurrency."""
+    """A client that closes with the stack. `connections` bounds its pool: size it to the caller's concurrency.
+
+    `also` overrides what is set here.
+    """
     config = AioConfig(
         connect_timeout=_CONNECT_TIMEOUT,
         read_timeout=_READ_TIMEOUT,
@@ -35,6 +44,9 @@ async def client(
     )
     return await stack.enter_async_context(
         aws.create_client(
-            service, region_name=settings.aws_region, endpoint_url=settings.aws_endpoint_url, config=config
+            service,
+            region_name=settings.aws_region,
+            endpoint_url=settings.aws_endpoint_url,
+            config=config if also is None else config.merge(also),
         )
     )

@@ -1,0 +1,3 @@
+from image_svc.app import main
+
+main()

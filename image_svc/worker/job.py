@@ -1,0 +1,239 @@
+"""One attempt at one image: fetch, develop, store, record; the message goes last.
+
+A worker may die between any two of these steps. Keys are made from content, so that a repeated run writes the same
+bytes under the same keys; the row that makes them visible is written once all are there, by the newest attempt only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from image_svc.domain import problems
+from image_svc.domain.model import Busy, Disposition, Done, Job, Later, Problem, Ready, Settled, StoredVariant, Verdict
+from image_svc.pipeline.fingerprint import fingerprint
+from image_svc.pipeline.presets import Preset
+from image_svc.pipeline.types import Rejected
+from image_svc.ports import Developer, Metadata, ObjectMissing, ObjectStore, StaleAttempt, Unreachable
+from image_svc.sandbox import Developed, DevelopedVariant, Killed, SandboxError, TimedOut
+from image_svc.worker.hold import Hold, Interrupted, Why
+from image_svc.worker.patience import patiently, seen_through
+from image_svc.worker.slots import Slots
+from image_svc.worker.source import Source
+from runtime import trace
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class JobLimits:
+    """Seconds: of one whole attempt, and of waiting for a dependency that does not answer."""
+
+    job: float
+    patience: float
+
+
+class _Stages:
+    """How long each stage of a job took, in milliseconds, for its log line."""
+
+    def __init__(self) -> None:
+        self.times: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def end(self, name: str) -> None:
+        """The stage that ended just now."""
+        now = time.monotonic()
+        self.times[f"{name}_ms"] = round((now - self._last) * 1000, 1)
+        self._last = now
+
+
+class Jobs:
+    """Processes uploaded objects. `slots` bounds how many are developed at a time."""
+
+    def __init__(
+        self,
+        metadata: Metadata,
+        store: ObjectStore,
+        developer: Developer,
+        presets: Sequence[Preset],
+        *,
+        slots: Slots,
+        limits: JobLimits,
+    ) -> None:
+        self._metadata = metadata
+        self._store = store
+        self._developer = developer
+        self._presets = {preset.name: preset for preset in presets}
+        self._slots = slots
+        self._limits = limits
+
+    async def process(self, key: str, hold: Hold) -> Disposition:
+        """Makes an attempt at the object `key`, if one is due. Raises what concerns the message, not the image:
+        `Interrupted`, `StaleAttempt`, `Unreachable`.
+        """
+        begun = await hold.interruptible(self._begin(key, hold))
+        match begun:
+            case Busy(retry_after):
+                _log.info("another attempt is running", key=key, seconds=round(retry_after, 1))
+                return Later(retry_after)
+            case Settled():
+                await hold.interruptible(self._tidy(key, begun))
+                return Done()
+            case Job():
+                token = trace.current.set(trace.continued(begun.traceparent))
+                hold.attempt = begun.attempt
+                try:
+                    with structlog.contextvars.bound_contextvars(
+                        image_id=begun.attempt.image_id,
+                        tenant_id=begun.attempt.tenant_id,
+                        attempt=begun.attempt.number,
+                    ):
+                        return await self._attempt(begun, key, hold)
+                finally:
+                    hold.attempt = None
+                    trace.current.reset(token)
+
+    async def _begin(self, key: str, hold: Hold) -> Job | Settled | Busy:
+        # Not cut: an attempt that began unknown to us could not be handed back.
+        return await patiently(
+            lambda: seen_through(self._metadata.begin(key, hold.rhythm.lease)), self._limits.patience
+        )
+
+    async def _tidy(self, key: str, settled: Settled) -> None:
+        _log.info("nothing to do", key=key, remove_object=settled.remove_object)
+        if settled.remove_object:
+            await patiently(lambda: self._store.remove_original(key), self._limits.patience)
+        if settled.media_prefix:
+            await patiently(lambda: self._store.remove_variants(settled.media_prefix), self._limits.patience)
+
+    async def _attempt(self, job: Job, key: str, hold: Hold) -> Disposition:
+        stages = _Stages()
+        try:
+            verdict = await hold.interruptible(self._verdict(job, key, stages))
+        except Interrupted as order:
+            await self._let_go(job, order.why)
+            raise
+        except Exception as error:
+            problem = problems.failed(_cause(error))
+            _log.warning("attempt failed", reason=problem.detail, exc_info=error, **stages.times)
+            return await self._report_failure(job, hold, problem)
+        try:
+            await hold.interruptible(
+                patiently(lambda: seen_through(self._metadata.finish(job.attempt, verdict)), self._limits.patience)
+            )
+        except Interrupted as order:
+            await self._let_go(job, order.why)
+            raise
+        except StaleAttempt:
+            await self._let_go(job, Why.STALE)
+            raise
+        stages.end("record")
+        if isinstance(verdict, Problem):
+            _log.info("image rejected", reason=verdict.type, detail=verdict.detail, **stages.times)
+        else:
+            _log.info("image ready", variants=len(verdict.variants), bytes=job.size, **stages.times)
+        return Done()
+
+    async def _report_failure(self, job: Job, hold: Hold, problem: Problem) -> Disposition:
+        try:
+            retry = await hold.interruptible(
+                patiently(lambda: seen_through(self._metadata.fail(job.attempt, problem)), self._limits.patience)
+            )
+        except Interrupted as order:
+            await self._let_go(job, order.why)
+            raise
+        except StaleAttempt:
+            await self._let_go(job, Why.STALE)
+            raise
+        return Done() if retry is None else Later(retry.after)
+
+    async def _let_go(self, job: Job, why: Why) -> None:
+        """Ends an attempt without a verdict. What goes wrong here costs time, not the image: the lease runs out."""
+        try:
+            if why is Why.DRAINING:
+                await self._metadata.hand_back(job.attempt)
+                return
+            known = await self._metadata.registered(job.attempt.tenant_id, job.attempt.image_id)
+            if known is None or known.deleted:
+                # The deletion overtook us, and its purge may have been there before our variants were.
+                await self._store.remove_variants(job.media_prefix)
+        except (StaleAttempt, Unreachable) as error:
+            _log.warning("attempt not tidied up", reason=str(error))
+        except Exception:
+            _log.exception("attempt not tidied up")
+
+    async def _verdict(self, job: Job, key: str, stages: _Stages) -> Verdict:
+        presets = self._wanted(job)
+        try:
+            async with asyncio.timeout(self._limits.job):
+                with Source() as source:
+                    await patiently(lambda: self._fetch(job, key, source), self._limits.patience)
+                    stages.end("fetch")
+                    with await self._develop(job, source.fd, presets, stages) as developed:
+                        variants = await self._store_all(job, source.sha256, presets, developed)
+                    stages.end("store")
+                    return Ready(developed.facts, source.sha256, variants)
+        except Rejected as verdict:
+            return problems.rejected(verdict.reason, verdict.detail)
+
+    def _wanted(self, job: Job) -> list[Preset]:
+        if not job.presets:
+            return [preset for preset in self._presets.values() if preset.eager]
+        return [self._presets[name] for name in dict.fromkeys(job.presets)]
+
+    async def _fetch(self, job: Job, key: str, source: Source) -> None:
+        async with self._store.original(key) as original:
+            await source.fill(original, size=job.size, sha256=job.sha256)
+
+    async def _develop(self, job: Job, fd: int, presets: list[Preset], stages: _Stages) -> Developed:
+        async with self._slots.one():
+            stages.end("wait")
+            try:
+                return await self._developer.develop(fd, job.content_type, presets)
+            except (TimedOut, Killed) as error:
+                _log.warning("not developed; once more, alone", reason=repr(error))
+            finally:
+                stages.end("develop")
+        async with self._slots.all():
+            try:
+                return await self._developer.develop(fd, job.content_type, presets)
+            finally:
+                stages.end("develop_alone")
+
+    async def _store_all(
+        self, job: Job, sha256: bytes, presets: list[Preset], developed: Developed
+    ) -> tuple[StoredVariant, ...]:
+        made = {variant.preset: variant for variant in developed.variants}
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._store_one(job, sha256, one, made[one.name])) for one in presets]
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return tuple(task.result() for task in tasks)
+
+    async def _store_one(self, job: Job, sha256: bytes, preset: Preset, made: DevelopedVariant) -> StoredVariant:
+        name = f"{preset.name}.{fingerprint(sha256, preset, self._developer.build)}.{made.extension}"
+        key = job.media_prefix + name
+        body = os.pread(made.fd, made.size, 0)
+        await patiently(lambda: self._store.put_variant(key, body, made.content_type), self._limits.patience)
+        return StoredVariant(preset.name, key, made.content_type, made.width, made.height, made.size)
+
+
+def _cause(error: Exception) -> str:
+    """What a client may know of a failure of ours."""
+    match error:
+        case ObjectMissing():
+            return "The uploaded file was not there any more"
+        case Unreachable():
+            return "The storage did not answer"
+        case TimedOut() | TimeoutError():
+            return "Processing took too long"
+        case Killed() | SandboxError():
+            return "Processing was cut off"
+        case _:
+            return "Processing met an error of ours"
