@@ -1,0 +1,73 @@
+"""Whether a part of the cluster is really ready: asked of it, not concluded from its being there."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_PATIENCE: Final = 60.0  # seconds for one part; on an idle machine each takes one or two
+_CALL: Final = 2.0  # seconds for one question
+_PAUSE: Final = 0.1
+
+
+class NotReady(Exception):  # noqa: N818  # reads as what it says
+    """A part did not become ready in time; the text says which, and the end of its log."""
+
+
+def wait(what: str, ready: Callable[[], bool], log: Path, *, patience: float = _PATIENCE) -> None:
+    """Asks until the answer is yes. Raises `NotReady`."""
+    deadline = time.monotonic() + patience
+    while not ready():
+        if time.monotonic() > deadline:
+            raise NotReady(f"{what} is not ready after {patience:.0f} s; the end of {log}:\n{_end(log)}")
+        time.sleep(_PAUSE)
+
+
+def grpc_serving(port: int) -> bool:
+    """Whether the gRPC server at that port says SERVING."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        try:
+            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_CALL)
+        except grpc.RpcError:
+            return False
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def http_answers(url: str, headers: dict[str, str] | None = None) -> bool:
+    """Whether a GET of that URL is answered with a status below 400."""
+    request = urllib.request.Request(url, headers=headers or {})  # noqa: S310  # our own, http
+    try:
+        with urllib.request.urlopen(request, timeout=_CALL + 3):  # noqa: S310
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def postgres_answers(url: Callable[[], str]) -> bool:
+    """Whether the database answers a query. `url` is asked each time: its password is made with the server."""
+
+    async def ask() -> None:
+        connection = await asyncpg.connect(url(), timeout=_CALL)
+        try:
+            await connection.execute("SELECT 1")
+        finally:
+            await connection.close()
+
+    try:
+        asyncio.run(ask())
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    return True
+
+
+def _end(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
