@@ -8,7 +8,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import grpc
@@ -35,8 +35,9 @@ def wait(what: str, ready: Callable[[], bool], log: Path, *, patience: float = _
 def grpc_serving(port: int) -> bool:
     """Whether the gRPC server at that port says SERVING."""
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # its type stubs lack the methods
         try:
-            answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_CALL)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=_CALL)
         except grpc.RpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

@@ -23,7 +23,7 @@ def status(cluster: Cluster) -> str:
     if not cluster.supervisor.running():
         return "The cluster is not running: `make up` starts it."
     state = cluster.layout.load()
-    rows = [_HEAD]
+    rows: list[tuple[str, ...]] = [_HEAD]
     for name, info in sorted(cluster.supervisor.processes().items(), key=lambda item: _order(item[0])):
         seen = processes.read(info.pid) if info.pid else None
         port = str(_port(name, state) or "-")
