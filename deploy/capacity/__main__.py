@@ -1,0 +1,3 @@
+from deploy.capacity.app import main
+
+main()

@@ -1,0 +1,5 @@
+"""Composition root of `python -m deploy.capacity`."""
+
+
+def main() -> None:
+    """Prints the plan."""
