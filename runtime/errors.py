@@ -58,6 +58,7 @@ _CODES: Final[dict[Kind, grpc.StatusCode]] = {
 _FOREIGN: Final[dict[int, Kind]] = {
     code_pb2.UNAVAILABLE: Kind.UNAVAILABLE,
     code_pb2.DEADLINE_EXCEEDED: Kind.DEADLINE_EXCEEDED,
+    code_pb2.CANCELLED: Kind.UNAVAILABLE,  # the server went before it took the call up
     code_pb2.RESOURCE_EXHAUSTED: Kind.UNAVAILABLE,
 }
 

@@ -26,10 +26,11 @@ _OPTIONS: Final = (
 )
 
 # Only UNAVAILABLE, only for calls that may be repeated: nothing was done, or doing it twice is doing it once.
+# The five attempts (gRPC's own limit) span three seconds: a process that is restarted is back by then.
 _RETRY: Final = {
-    "maxAttempts": 4,
+    "maxAttempts": 5,
     "initialBackoff": "0.1s",
-    "maxBackoff": "1s",
+    "maxBackoff": "2s",
     "backoffMultiplier": 3,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
@@ -43,7 +44,11 @@ async def channel(stack: AsyncExitStack, target: str, *, retried: Iterable[str] 
     (`host:port`, `dns:///name:port`, `ipv4:a:1,b:2`). `retried` are the idempotent methods, `package.Service/Method`.
     """
     methods = [dict(zip(("service", "method"), name.split("/"), strict=True)) for name in retried]
-    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    config: dict[str, Any] = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        # A server that says "not serving" gets no more calls: it drains, or cannot work. "" is the server as a whole.
+        "healthCheckConfig": {"serviceName": ""},
+    }
     if methods:
         config["methodConfig"] = [{"name": methods, "retryPolicy": _RETRY}]
     options = (*_OPTIONS, ("grpc.service_config", msgspec.json.encode(config).decode()))

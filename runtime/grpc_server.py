@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -25,6 +26,13 @@ OPTIONS: Final = (
     ("grpc.keepalive_permit_without_calls", 1),
 )
 
+# Seconds. Clients watch the health service and turn to other servers when this one says that it stops; it takes calls
+# until none has come for `_QUIET`, at most for `_LAME_DUCK` (a client that does not watch keeps calling).
+_QUIET: Final = 0.25
+_LAME_DUCK: Final = 2.0
+# Seconds between the end of the last call and the end of the streams that never end by themselves (health watches).
+_LAST_WORDS: Final = 0.1
+
 Unary = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
 
@@ -33,6 +41,22 @@ class _Guard(grpc.aio.ServerInterceptor):
 
     def __init__(self) -> None:
         self._handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
+        self._running = 0
+        self._last_start = 0.0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def quiet(self) -> None:
+        """Returns when clients have stopped calling, or were given time enough to."""
+        loop = asyncio.get_running_loop()
+        self._last_start = loop.time()
+        end = self._last_start + _LAME_DUCK
+        while (left := min(self._last_start + _QUIET, end) - loop.time()) > 0:  # noqa: ASYNC110  # it waits for silence
+            await asyncio.sleep(left)
+
+    async def idle(self) -> None:
+        """Returns when no call is running."""
+        await self._idle.wait()
 
     async def intercept_service(
         self,
@@ -44,37 +68,48 @@ class _Guard(grpc.aio.ServerInterceptor):
         if known is not None:
             return known
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
+        if handler is None or handler.unary_unary is None or str(method).startswith("/grpc."):
             return handler
         guarded: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
-            _guarded(handler.unary_unary, str(method)),
+            self._guarded(handler.unary_unary, str(method)),
             request_deserializer=handler.request_deserializer,
             response_serializer=handler.response_serializer,
         )
         self._handlers[method] = guarded
         return guarded
 
+    def _guarded(self, behaviour: Any, method: str) -> Unary:  # typed for synchronous servers
+        async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+            self._running += 1
+            self._idle.clear()
+            self._last_start = asyncio.get_running_loop().time()
+            try:
+                return await _answered(behaviour, request, context, method)
+            finally:
+                self._running -= 1
+                if not self._running:
+                    self._idle.set()
 
-def _guarded(behaviour: Any, method: str) -> Any:
-    async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        metadata = context.invocation_metadata()
-        for key, value in () if metadata is None else metadata:
-            if key == "traceparent":
-                trace.current.set(trace.continued(str(value)))
-                break
-        try:
-            return await behaviour(request, context)
-        except DarkroomError as error:
-            failure = error
-        except grpc.aio.AbortError:
-            raise
-        except Exception:
-            _log.exception("servicer failed", method=method)
-            failure = DarkroomError(Kind.INTERNAL, "the service failed; its log says why")
-        context.set_trailing_metadata(((_DETAILS, failure.to_status().SerializeToString()),))
-        return await context.abort(failure.code, failure.detail)
+        return answer
 
-    return answer
+
+async def _answered(behaviour: Unary, request: Any, context: grpc.aio.ServicerContext[Any, Any], method: str) -> Any:
+    metadata = context.invocation_metadata()
+    for key, value in () if metadata is None else metadata:
+        if key == "traceparent":
+            trace.current.set(trace.continued(str(value)))
+            break
+    try:
+        return await behaviour(request, context)
+    except DarkroomError as error:
+        failure = error
+    except grpc.aio.AbortError:
+        raise
+    except Exception:
+        _log.exception("servicer failed", method=method)
+        failure = DarkroomError(Kind.INTERNAL, "the service failed; its log says why")
+    context.set_trailing_metadata(((_DETAILS, failure.to_status().SerializeToString()),))
+    return await context.abort(failure.code, failure.detail)
 
 
 class GrpcServer:
@@ -102,11 +137,13 @@ async def serving(
     add: Callable[[grpc.aio.Server], None],
     drain_seconds: float,
 ) -> AsyncIterator[GrpcServer]:
-    """Serves until the block ends; then says "not serving", takes no new call and lets the running ones end.
+    """Serves until the block ends; then says "not serving", waits until clients have heard it, takes no new call and
+    lets the running ones end within `drain_seconds`.
 
     `names` are the full names of the services that `add` registers. Raises OSError where the port is taken.
     """
-    server = grpc.aio.server(interceptors=[_Guard()], options=OPTIONS)
+    guard = _Guard()
+    server = grpc.aio.server(interceptors=[guard], options=OPTIONS)
     add(server)
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -124,4 +161,9 @@ async def serving(
         yield running
     finally:
         await checks.enter_graceful_shutdown()
-        await server.stop(drain_seconds)
+        await guard.quiet()
+        drain = asyncio.create_task(server.stop(drain_seconds))
+        await asyncio.wait([drain, idle := asyncio.create_task(guard.idle())], return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await server.stop(_LAST_WORDS)
+        await drain

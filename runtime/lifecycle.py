@@ -51,7 +51,7 @@ class Lifecycle:
         self.stopping.set()
 
 
-async def _cancelled(task: asyncio.Task[None]) -> None:
+async def _cancelled(task: asyncio.Future[None]) -> None:
     task.cancel()
     await asyncio.wait([task])
 
@@ -63,12 +63,25 @@ async def _live(build: Callable[[Lifecycle], Awaitable[None]]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, life.stopping.set)
     async with life.stack:
-        await build(life)
-        _log.info("ready", seconds=round(time.monotonic() - started, 3))
-        await life.stopping.wait()
+        if await _built(build, life):
+            _log.info("ready", seconds=round(time.monotonic() - started, 3))
+            await life.stopping.wait()
         _log.info("stopping")
     _log.info("stopped")
     return 1 if life.failed else 0
+
+
+async def _built(build: Callable[[Lifecycle], Awaitable[None]], life: Lifecycle) -> bool:
+    """Builds, unless the process is told to stop before that is done."""
+    building = asyncio.ensure_future(build(life))
+    stopping = asyncio.create_task(life.stopping.wait())
+    await asyncio.wait([building, stopping], return_when=asyncio.FIRST_COMPLETED)
+    if building.done():
+        stopping.cancel()
+        building.result()
+        return True
+    await _cancelled(building)
+    return False
 
 
 def run(service: str, build: Callable[[Lifecycle], Awaitable[None]]) -> None:

@@ -13,16 +13,20 @@ import structlog
 
 from runtime import trace
 
-# Signatures, session tokens and API keys must never reach a log, whichever library wrote the line.
+# Signatures, session tokens and API keys must never reach a log, whichever library wrote the line and in whatever form:
+# as a query string, percent-encoded once more, as a header, or as the text form of a dict.
 _SECRET: Final = re.compile(
-    r"(X-Amz-(?:Signature|Security-Token|Credential)=)[^&\s\"']+|(drk_[A-Za-z0-9]+_)[A-Za-z0-9_-]+", re.IGNORECASE
+    r"""(X-Amz-(?:Signature|Security-Token|Credential)(?:=|%3D|\\?["']?:\s*(?:b?\\?["'])?))[^&\s"'\\,}]+"""
+    r"""|(\bSignature=)[0-9a-f]{64}"""
+    r"""|(drk_[A-Za-z0-9]+_)[A-Za-z0-9_-]+""",
+    re.IGNORECASE,
 )
 _encoder: Final = msgspec.json.Encoder(enc_hook=str)
 
 
 def redact(text: str) -> str:
     """The text with every signature, session token and API key secret blotted out."""
-    return _SECRET.sub(lambda match: (match[1] or match[2]) + "[redacted]", text)
+    return _SECRET.sub(lambda match: f"{match[1] or match[2] or match[3]}[redacted]", text)
 
 
 def _add_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -33,7 +37,11 @@ def _add_trace(_logger: object, _method: str, event: MutableMapping[str, Any]) -
 
 
 def _render(_logger: object, _method: str, event: MutableMapping[str, Any]) -> str:
-    return redact(_encoder.encode(event).decode())
+    try:
+        line = _encoder.encode(event)
+    except Exception:  # a line that has no JSON form (a huge number, a key that is no text) is still a line
+        line = _encoder.encode({str(key): ascii(value) for key, value in event.items()})
+    return redact(line.decode())
 
 
 class _Formatter(logging.Formatter):
@@ -53,12 +61,11 @@ class _Formatter(logging.Formatter):
         }
         if record.exc_info:
             event["exception"] = self.formatException(record.exc_info)
-        return _render(None, "", event)
+        return _render(None, "", _add_trace(None, "", structlog.contextvars.get_contextvars() | event))
 
 
 def configure(service: str, level: str = "info") -> None:
-    """Sets up logging for this process. Called once, first of all."""
-    number = logging.getLevelNamesMapping()[level.upper()]
+    """Sets up logging for this process. Called once, first of all; `set_level` when the settings are known."""
 
     def add_service(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
         event["service"] = service
@@ -74,11 +81,25 @@ def configure(service: str, level: str = "info") -> None:
             structlog.processors.format_exc_info,
             _render,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Formatter(service))
+    logging.basicConfig(handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    _filter(level)
+
+
+def set_level(level: str) -> None:
+    """The least level that is logged from now on: debug, info, warning or error."""
+    _filter(level)
+    # Assembling a logger costs as much as writing its line. Until now it had to be done for each one.
+    structlog.configure(cache_logger_on_first_use=True)
+
+
+def _filter(level: str) -> None:
+    number = logging.getLevelNamesMapping()[level.upper()]
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(number))
     # Libraries speak when something is wrong; their own debug lines can carry headers and URLs.
-    logging.basicConfig(level=max(number, logging.WARNING), handlers=[handler], force=True)
+    logging.getLogger().setLevel(max(number, logging.WARNING))

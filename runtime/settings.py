@@ -10,7 +10,7 @@ fetched with `read_secret` where it is used.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,7 +18,10 @@ import msgspec
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import SettingsError as SourceError
+
+from runtime import logs
 
 
 class SettingsError(Exception):
@@ -59,19 +62,27 @@ _Settings = TypeVar("_Settings", bound=ServiceSettings)
 
 
 async def load(cls: type[_Settings], aws: AioSession) -> _Settings:
-    """Reads the settings of one service. Raises `SettingsError` with the name of every setting that is wrong."""
+    """Reads the settings of one service, and sets the log level they ask for.
+
+    Raises `SettingsError` with the name of every setting that is wrong, and the places where it can be set.
+    """
+    where = _of_environment()
     try:
-        stored = await _parameters(cls, aws, AwsSettings())
-        return cls(**stored)
+        parameters = await _parameters(cls, aws, where)
     except (BotoCoreError, ClientError) as error:
-        where = AwsSettings().aws_endpoint_url or "AWS"
-        raise SettingsError(f"{cls.service}: cannot read Parameter Store of {where}: {error}") from None
-    except ValidationError as error:
-        lines = [f"{_variable(cls, str(e['loc'][0]))}: {e['msg']} (got {e['input']!r})" for e in error.errors()]
         raise SettingsError(
-            f"{cls.service}: {len(lines)} setting(s) missing or wrong; set the variable, or the parameter of that "
-            f"name under /darkroom/<stage>/{cls.service}/:\n  " + "\n  ".join(lines)
+            f"{cls.service}: cannot read Parameter Store of {where.aws_endpoint_url or 'AWS'}: {error}"
         ) from None
+    try:
+        set_here = EnvSettingsSource(cls)()
+        stored = _Parameters(cls, parameters)()
+        settings = cls(**{name: value for name, value in stored.items() if name not in set_here})
+    except SourceError as error:  # a list or an object that is not JSON
+        raise SettingsError(f"{cls.service}: {error}: {error.__cause__}") from None
+    except ValidationError as error:
+        raise SettingsError(_told(cls, where.stage, error)) from None
+    logs.set_level(settings.log_level)
+    return settings
 
 
 async def read_secret(secrets_manager: Any, name: str) -> dict[str, Any]:
@@ -81,18 +92,57 @@ async def read_secret(secrets_manager: Any, name: str) -> dict[str, Any]:
     return value
 
 
-def _variable(cls: type[ServiceSettings], name: str) -> str:
-    """The environment variable of a field, given by its name or its alias."""
+class _Parameters(EnvSettingsSource):
+    """Reads parameters as if they were the environment variables of the same settings: same names, same forms."""
+
+    def __init__(self, cls: type[ServiceSettings], parameters: Mapping[str, str]) -> None:
+        super().__init__(cls)
+        self.env_vars = {
+            _variable(cls, name).lower(): parameters[name] for name in cls.model_fields if name in parameters
+        }
+
+
+def _of_environment() -> AwsSettings:
+    try:
+        return AwsSettings()
+    except ValidationError as error:
+        raise SettingsError(_told(AwsSettings, "", error)) from None
+
+
+def _told(cls: type[AwsSettings], stage: str, error: ValidationError) -> str:
+    lines = []
+    for found in error.errors():
+        if not found["loc"]:  # two settings that do not fit together
+            lines.append(found["msg"])
+            continue
+        name = _name(cls, str(found["loc"][0]))
+        places = _variable(cls, name)
+        if issubclass(cls, ServiceSettings) and name not in AwsSettings.model_fields:
+            places += f" (or parameter /darkroom/{stage}/{cls.service}/{name})"
+        given = "" if found["type"] == "missing" else f" (got {found['input']!r})"
+        lines.append(f"{places}: {found['msg']}{given}")
+    who = cls.service if issubclass(cls, ServiceSettings) else "environment"
+    return f"{who}: {len(lines)} setting(s) missing or wrong:\n  " + "\n  ".join(lines)
+
+
+def _name(cls: type[AwsSettings], location: str) -> str:
+    """The field that a validation error is about, which names it by its alias where it has one."""
+    for name, field in cls.model_fields.items():
+        if location in {name, field.validation_alias}:
+            return name
+    return location
+
+
+def _variable(cls: type[AwsSettings], name: str) -> str:
+    """The environment variable of a field."""
     field = cls.model_fields.get(name)
-    if field is None:
-        return name
-    if isinstance(field.validation_alias, str):
+    if field is not None and isinstance(field.validation_alias, str):
         return field.validation_alias
     return f"{cls.model_config.get('env_prefix', '')}{name}".upper()
 
 
-async def _parameters(cls: type[ServiceSettings], aws: AioSession, where: AwsSettings) -> dict[str, Any]:
-    """What Parameter Store has for the service's fields, as keyword arguments, less what the environment overrides."""
+async def _parameters(cls: type[ServiceSettings], aws: AioSession, where: AwsSettings) -> dict[str, str]:
+    """What Parameter Store holds for the service; its own folder over the shared one."""
     from runtime.aws import client  # the two modules need each other: clients are made from settings
 
     values: dict[str, str] = {}
@@ -102,8 +152,4 @@ async def _parameters(cls: type[ServiceSettings], aws: AioSession, where: AwsSet
             prefix = f"/darkroom/{where.stage}/{folder}/"
             async for page in ssm.get_paginator("get_parameters_by_path").paginate(Path=prefix):
                 values |= {item["Name"].removeprefix(prefix): item["Value"] for item in page["Parameters"]}
-    return {
-        str(field.validation_alias or name): values[name]
-        for name, field in cls.model_fields.items()
-        if name in values and _variable(cls, name) not in os.environ
-    }
+    return values
