@@ -73,7 +73,7 @@ class Client:
         """The image once its state is terminal. Raises `CallFailed` after `PATIENCE`."""
         deadline = time.monotonic() + PATIENCE
         while True:
-            image: Json = (await self._json("GET", f"/v1/images/{image_id}?wait={_WAIT}", 200))["image"]
+            image = await self._json("GET", f"/v1/images/{image_id}?wait={_WAIT}", 200)
             if image["state"] in TERMINAL:
                 return image
             if time.monotonic() > deadline:

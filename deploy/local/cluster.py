@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 from urllib.parse import urlsplit
@@ -39,10 +39,15 @@ def _silent(_text: str) -> AbstractContextManager[None]:
 
 
 class Cluster:
-    """One cluster, known by its folder. `step` is told what happens, for whoever watches."""
+    """One cluster, known by its folder.
 
-    def __init__(self, layout: Layout, step: Step = _silent) -> None:
+    `step` is told what happens, for whoever watches. `overrides` are environment variables for the services: they win
+    over Parameter Store.
+    """
+
+    def __init__(self, layout: Layout, step: Step = _silent, overrides: Mapping[str, str] | None = None) -> None:
         self.layout = layout
+        self._overrides = dict(overrides or {})
         self.supervisor = Supervisor(layout)
         self._step = step
 
@@ -183,9 +188,8 @@ class Cluster:
             programs.append(Program("postgres", command, {}, _POSTGRES_STOPS, autostart=True))
         for name in _process_names(state):
             service, number = name.rsplit("-", 1)
-            programs.append(
-                Program(name, (*python, service), _environment(service, int(number), ports), _SERVICE_STOPS)
-            )
+            environment = _environment(service, int(number), ports) | self._overrides
+            programs.append(Program(name, (*python, service), environment, _SERVICE_STOPS))
         return programs
 
 
