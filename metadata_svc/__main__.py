@@ -1,0 +1,3 @@
+from metadata_svc.app import main
+
+main()

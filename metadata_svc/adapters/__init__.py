@@ -1,0 +1,1 @@
+"""Everything that reaches out of the process: PostgreSQL, Secrets Manager, SQS, SNS, API Gateway."""

@@ -1,0 +1,2 @@
+-- $1 tenant
+SELECT * FROM darkroom.get_usage($1)

@@ -1,0 +1,2 @@
+-- The last migration that ran.
+SELECT coalesce(max(number), 0) AS number FROM darkroom.migrations

@@ -1,0 +1,1 @@
+"""The servicer: protobuf to domain and back. It decides nothing and speaks no SQL."""

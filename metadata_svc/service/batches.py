@@ -1,0 +1,225 @@
+"""The batch calls of the request path. One item's error is its own; the others' results stand."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import asyncpg
+from darkroom.metadata.v1 import metadata_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from metadata_svc.adapters.batches import NewImages, SqlBatches
+from metadata_svc.domain.image import etag
+from metadata_svc.domain.keys import original_key
+from metadata_svc.service import checks
+from metadata_svc.service.messages import image_of_row, json_of, limits_of, timestamp
+from runtime.errors import DarkroomError, Kind
+
+# What the database says to an item out of form; which item it was, the checks find out.
+_OUT_OF_FORM: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
+
+# Outcomes of create_images that are errors.
+_REFUSED: Final[Mapping[int, DarkroomError]] = {
+    3: DarkroomError(
+        Kind.IDEMPOTENCY_CONFLICT,
+        "this Idempotency-Key was used for another request; take a new key for a new request",
+    ),
+    4: DarkroomError(Kind.NOT_FOUND, "no such tenant"),
+    5: DarkroomError(Kind.UNPROCESSABLE, "larger than this tenant may upload", pointer="/size"),
+    6: DarkroomError(Kind.QUOTA_EXCEEDED, "the tenant has as many images as it may have; delete some first"),
+    7: DarkroomError(Kind.QUOTA_EXCEEDED, "the tenant has as many bytes as it may have; delete some images first"),
+}
+_CREATED: Final = 1
+# A statement's error is made once: it is the same for every item.
+_REFUSED_STATUS: Final = {outcome: error.to_status() for outcome, error in _REFUSED.items()}
+_NO_IMAGE: Final = DarkroomError(Kind.NOT_FOUND, "no such image").to_status()
+_NO_KEY: Final = DarkroomError(Kind.UNAUTHENTICATED, "unknown or revoked API key, or wrong secret").to_status()
+_NO_TENANT: Final = DarkroomError(Kind.NOT_FOUND, "no such tenant").to_status()
+
+
+class BatchCalls:
+    """BatchAuthenticate, BatchLeaseRequests, BatchCreateImages and BatchGetImages."""
+
+    def __init__(self, batches: SqlBatches, *, max_items: int) -> None:
+        self._batches = batches
+        self._max_items = max_items
+
+    def check_size(self, items: Sequence[Any]) -> None:
+        """Raises MALFORMED for a batch that is too large."""
+        if len(items) > self._max_items:
+            raise DarkroomError(
+                Kind.MALFORMED, f"at most {self._max_items} items a batch, got {len(items)}", pointer="/items"
+            )
+
+    async def create(self, items: Sequence[pb.CreateImageRequest], timeout: float | None) -> list[pb.CreateImageResult]:
+        """Registers images."""
+        self.check_size(items)
+        try:
+            return await self._create(items, timeout)
+        except _OUT_OF_FORM:
+            errors = {item.item_id: error for item in items if (error := checks.create_error(item)) is not None}
+            if not errors:
+                raise
+        results = [pb.CreateImageResult(item_id=number, error=error.to_status()) for number, error in errors.items()]
+        return results + await self._create([item for item in items if item.item_id not in errors], timeout)
+
+    async def _create(
+        self, items: Sequence[pb.CreateImageRequest], timeout: float | None
+    ) -> list[pb.CreateImageResult]:
+        if not items:
+            return []
+        batch = NewImages(
+            tenant_ids=[item.tenant_id for item in items],
+            image_ids=[item.image_id for item in items],
+            request_ids=[item.request_id or None for item in items],
+            request_sha256s=[item.request_sha256 if item.request_id else None for item in items],
+            filenames=[item.filename for item in items],
+            content_types=[item.content_type for item in items],
+            sizes=[item.size for item in items],
+            sha256s=[item.sha256 or None for item in items],
+            upload_methods=[item.upload_method or pb.UPLOAD_METHOD_PUT for item in items],
+            preset_lists=[",".join(item.presets) for item in items],
+            tag_objects=[json_of(item.tags) if item.tags else None for item in items],
+            times_to_live=[item.upload_time_to_live.seconds + item.upload_time_to_live.nanos / 1e9 for item in items],
+            traceparents=[item.traceparent for item in items],
+        )
+        rows = await self._batches.create_images(batch, timeout)
+        now = rows[0]["now"]
+        created_at = timestamp(now)
+        # A batch's tickets mostly live equally long.
+        expiries: dict[float, Timestamp] = {}
+        results: list[pb.CreateImageResult] = []
+        for row in rows:
+            index = row["ord"] - 1
+            item = items[index]
+            outcome = row["outcome"]
+            if outcome == _CREATED:
+                life = batch.times_to_live[index]
+                expires_at = expiries.get(life)
+                if expires_at is None:
+                    expires_at = expiries[life] = _later(created_at, life)
+                image = pb.Image(
+                    id=item.image_id,
+                    tenant_id=item.tenant_id,
+                    state=pb.Image.AWAITING_UPLOAD,
+                    filename=item.filename,
+                    content_type=item.content_type,
+                    size=item.size,
+                    sha256=item.sha256,
+                    upload_method=batch.upload_methods[index],
+                    presets=item.presets,
+                    original_key=original_key(item.tenant_id, item.image_id),
+                    upload_expires_at=expires_at,
+                    tags=item.tags,
+                    etag=_FIRST_ETAG,
+                    created_at=created_at,
+                    updated_at=created_at,
+                )
+                results.append(pb.CreateImageResult(item_id=item.item_id, image=image))
+            elif outcome in _REFUSED_STATUS:
+                results.append(pb.CreateImageResult(item_id=item.item_id, error=_REFUSED_STATUS[outcome]))
+            elif row["id"] is None:
+                # The request id outlived the image that it made.
+                results.append(pb.CreateImageResult(item_id=item.item_id, error=_NO_IMAGE))
+            else:
+                results.append(pb.CreateImageResult(item_id=item.item_id, image=image_of_row(row)))
+        return results
+
+    async def get(self, items: Sequence[pb.GetImageRequest], timeout: float | None) -> list[pb.GetImageResult]:
+        """Reads images."""
+        self.check_size(items)
+        try:
+            return await self._get(items, timeout)
+        except _OUT_OF_FORM:
+            # No image has an id of another form.
+            good = [item for item in items if checks.is_uuid(item.tenant_id) and checks.is_uuid(item.image_id)]
+            if len(good) == len(items):
+                raise
+        found = await self._get(good, timeout)
+        known = {item.item_id for item in good}
+        return found + [
+            pb.GetImageResult(item_id=item.item_id, error=_NO_IMAGE) for item in items if item.item_id not in known
+        ]
+
+    async def _get(self, items: Sequence[pb.GetImageRequest], timeout: float | None) -> list[pb.GetImageResult]:
+        if not items:
+            return []
+        rows = await self._batches.get_images(
+            [item.tenant_id for item in items], [item.image_id for item in items], timeout
+        )
+        found = {row["ord"]: row for row in rows}
+        return [
+            pb.GetImageResult(item_id=item.item_id, error=_NO_IMAGE)
+            if (row := found.get(number)) is None
+            else pb.GetImageResult(item_id=item.item_id, image=image_of_row(row))
+            for number, item in enumerate(items, 1)
+        ]
+
+    async def authenticate(
+        self, items: Sequence[pb.AuthenticateRequest], timeout: float | None
+    ) -> list[pb.AuthenticateResult]:
+        """Checks API keys. An unknown key, a revoked one and a wrong secret get the same answer."""
+        self.check_size(items)
+        rows = await self._batches.get_keys([item.key_id for item in items if checks.is_key_id(item.key_id)], timeout)
+        keys = {row["id"]: row for row in rows}
+        results: list[pb.AuthenticateResult] = []
+        for item in items:
+            row = keys.get(item.key_id)
+            # Compared in any case, so that the time tells nothing.
+            matches = hmac.compare_digest(item.secret_sha256, row["secret_sha256"] if row else _NO_SECRET)
+            if row is None or not matches or row["is_revoked"]:
+                results.append(pb.AuthenticateResult(item_id=item.item_id, error=_NO_KEY))
+            else:
+                results.append(pb.AuthenticateResult(item_id=item.item_id, credential=_credential(row)))
+        return results
+
+    async def lease(
+        self, items: Sequence[pb.LeaseRequestsRequest], timeout: float | None
+    ) -> list[pb.LeaseRequestsResult]:
+        """Leases request rate. Items of one tenant share what it is granted, in their order."""
+        self.check_size(items)
+        wanted: dict[str, int] = {}
+        errors: dict[int, DarkroomError] = {}
+        for item in items:
+            if not checks.is_uuid(item.tenant_id):
+                errors[item.item_id] = DarkroomError(Kind.NOT_FOUND, "no such tenant")
+            elif not 0 < item.wanted <= _MOST_WANTED:
+                errors[item.item_id] = DarkroomError(Kind.MALFORMED, f"must be 1 to {_MOST_WANTED}", pointer="/wanted")
+            else:
+                wanted[item.tenant_id] = wanted.get(item.tenant_id, 0) + item.wanted
+        rows = await self._batches.lease_requests(wanted, timeout) if wanted else ()
+        granted = {str(row["tenant_id"]): row["granted"] for row in rows}
+        results: list[pb.LeaseRequestsResult] = []
+        for item in items:
+            if item.item_id in errors:
+                results.append(pb.LeaseRequestsResult(item_id=item.item_id, error=errors[item.item_id].to_status()))
+            elif item.tenant_id not in granted:
+                results.append(pb.LeaseRequestsResult(item_id=item.item_id, error=_NO_TENANT))
+            else:
+                share = min(item.wanted, granted[item.tenant_id])
+                granted[item.tenant_id] -= share
+                lease = pb.RequestLease(granted=share, expires_at=Timestamp(seconds=rows[0]["second"] + 1))
+                results.append(pb.LeaseRequestsResult(item_id=item.item_id, lease=lease))
+        return results
+
+
+_FIRST_ETAG: Final = etag(1)
+_NO_SECRET: Final = bytes(32)
+_MOST_WANTED: Final = 1_000_000  # keeps the sum of a batch within an integer
+
+
+def _later(moment: Timestamp, seconds: float) -> Timestamp:
+    micros = moment.nanos // 1000 + round(seconds * 1e6)
+    return Timestamp(seconds=moment.seconds + micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
+
+
+def _credential(row: Mapping[str, Any]) -> pb.Credential:
+    return pb.Credential(
+        key_id=row["id"],
+        tenant_id=str(row["tenant_id"]),
+        kind=row["kind"],
+        scopes=row["scopes"],
+        limits=limits_of(row),
+    )

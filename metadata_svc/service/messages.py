@@ -1,0 +1,194 @@
+"""Protobuf to domain and back. The batch paths go from row to message directly, without an object in between."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from darkroom.metadata.v1 import metadata_pb2 as pb
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from metadata_svc.adapters.rows import tags_of, unsigned, variants_of
+from metadata_svc.domain.image import Facts, Image, Problem, Variant, etag
+from metadata_svc.domain.keys import original_key
+from runtime.errors import DarkroomError, Kind
+
+
+def timestamp(moment: datetime) -> Timestamp:
+    """A time with a zone, exactly: no float on the way below the second."""
+    return Timestamp(seconds=int(moment.timestamp()), nanos=moment.microsecond * 1000)
+
+
+def duration(length: timedelta) -> Duration:
+    """A length of time that is not negative."""
+    return Duration(seconds=length.days * 86_400 + length.seconds, nanos=length.microseconds * 1000)
+
+
+def timedelta_of(length: Duration, pointer: str) -> timedelta:
+    """A length of time, which must be positive."""
+    found = timedelta(seconds=length.seconds, microseconds=length.nanos // 1000)
+    if found <= timedelta(0):
+        raise DarkroomError(Kind.MALFORMED, "must be longer than nothing", pointer=pointer)
+    return found
+
+
+def uuid_of(text: str, pointer: str) -> UUID:
+    """An id in its canonical text form."""
+    try:
+        found = UUID(text)
+    except ValueError:
+        found = None
+    if found is None or str(found) != text:
+        raise DarkroomError(Kind.MALFORMED, "not a UUID in its canonical form", pointer=pointer)
+    return found
+
+
+def image_of_row(row: Mapping[str, Any]) -> pb.Image:
+    """A row of image_view."""
+    tenant_id, image_id = str(row["tenant_id"]), str(row["id"])
+    image = pb.Image(
+        id=image_id,
+        tenant_id=tenant_id,
+        state=row["state"],
+        filename=row["filename"],
+        content_type=row["content_type"],
+        size=row["size"],
+        sha256=row["sha256"] or b"",
+        upload_method=row["upload_method"],
+        presets=row["presets"],
+        original_key=original_key(tenant_id, image_id),
+        upload_expires_at=timestamp(row["upload_expires_at"]),
+        etag=etag(row["revision"]),
+        created_at=timestamp(row["created_at"]),
+        updated_at=timestamp(row["updated_at"]),
+        original_removed=row["original_removed_at"] is not None,
+    )
+    if row["tags"]:
+        image.tags.update(tags_of(row))
+    if row["ready_at"] is not None:
+        image.ready_at.CopyFrom(timestamp(row["ready_at"]))
+    if row["format"] is not None:
+        image.facts.CopyFrom(
+            pb.Facts(
+                format=row["format"],
+                width=row["width"],
+                height=row["height"],
+                frames=row["frames"],
+                thumbhash=row["thumbhash"] or b"",
+                color=row["color"] or "",
+                perceptual_hash=unsigned(row["perceptual_hash"] or 0),
+                sha256=row["sha256"] or b"",
+            )
+        )
+        image.variants.extend([_variant(variant) for variant in variants_of(row)])
+    if row["problem_type"] is not None:
+        image.problem.CopyFrom(
+            pb.Problem(type=row["problem_type"], title=row["problem_title"], detail=row["problem_detail"])
+        )
+    return image
+
+
+def image_of(image: Image) -> pb.Image:
+    """An image of the domain."""
+    tenant_id, image_id = str(image.tenant_id), str(image.id)
+    message = pb.Image(
+        id=image_id,
+        tenant_id=tenant_id,
+        state=pb.Image.State.ValueType(image.state),
+        filename=image.filename,
+        content_type=image.content_type,
+        size=image.size,
+        sha256=image.sha256,
+        upload_method=pb.UploadMethod.ValueType(image.upload_method),
+        presets=image.presets,
+        original_key=original_key(tenant_id, image_id),
+        upload_expires_at=timestamp(image.upload_expires_at),
+        variants=[_variant(variant) for variant in image.variants],
+        tags=image.tags,
+        etag=image.etag,
+        created_at=timestamp(image.created_at),
+        updated_at=timestamp(image.updated_at),
+        original_removed=image.original_removed_at is not None,
+    )
+    if image.ready_at is not None:
+        message.ready_at.CopyFrom(timestamp(image.ready_at))
+    if image.facts is not None:
+        facts = image.facts
+        message.facts.CopyFrom(
+            pb.Facts(
+                format=facts.format,
+                width=facts.width,
+                height=facts.height,
+                frames=facts.frames,
+                thumbhash=facts.thumbhash,
+                color=facts.color,
+                perceptual_hash=facts.perceptual_hash,
+                sha256=image.sha256,
+            )
+        )
+    if image.problem is not None:
+        problem = image.problem
+        message.problem.CopyFrom(pb.Problem(type=problem.type, title=problem.title, detail=problem.detail))
+    return message
+
+
+def _variant(variant: Variant) -> pb.Variant:
+    return pb.Variant(
+        name=variant.name,
+        key=variant.key,
+        content_type=variant.content_type,
+        width=variant.width,
+        height=variant.height,
+        size=variant.size,
+    )
+
+
+def variant_of(message: pb.Variant) -> Variant:
+    """A variant of the domain."""
+    return Variant(message.name, message.key, message.content_type, message.width, message.height, message.size)
+
+
+def facts_of(message: pb.Facts) -> Facts:
+    """Facts of the domain. Raises MALFORMED for what the database would refuse."""
+    if len(message.sha256) not in (0, 32):
+        raise DarkroomError(Kind.MALFORMED, "must be 32 bytes, or empty", pointer="/ready/facts/sha256")
+    if not message.format:
+        raise DarkroomError(Kind.MALFORMED, "must be set", pointer="/ready/facts/format")
+    return Facts(
+        format=message.format,
+        width=message.width,
+        height=message.height,
+        frames=message.frames,
+        thumbhash=message.thumbhash,
+        color=message.color,
+        perceptual_hash=message.perceptual_hash,
+        sha256=message.sha256,
+    )
+
+
+def problem_of(message: pb.Problem) -> Problem:
+    """A problem of the domain; one that names no reason is our own fault."""
+    return Problem(
+        message.type or "processing_failed",
+        message.title or "The image could not be processed",
+        message.detail or "The fault is ours; the original is kept.",
+    )
+
+
+def limits_of(row: Mapping[str, Any]) -> pb.Limits:
+    """A tenant's limits, out of any row that has them."""
+    return pb.Limits(
+        max_image_bytes=row["max_image_bytes"],
+        max_images=row["max_images"],
+        max_bytes=row["max_bytes"],
+        requests_per_second=row["requests_per_second"],
+    )
+
+
+def json_of(tags: Mapping[str, str]) -> str:
+    """Tags as the JSON object that the database takes."""
+    return msgspec.json.encode(dict(tags)).decode()
