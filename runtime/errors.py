@@ -6,6 +6,7 @@ item's `google.rpc.Status`; the client turns either back into a `DarkroomError`.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 from typing import Final
 
@@ -106,12 +107,20 @@ class DarkroomError(Exception):
                     kind = Kind(info.reason)
                 except ValueError:  # from a newer release
                     break
-                retry_after = info.metadata.get("retry_after")
                 return cls(
                     kind,
                     status.message,
                     pointer=info.metadata.get("pointer"),
-                    retry_after=None if retry_after is None else float(retry_after),
+                    retry_after=_seconds(info.metadata.get("retry_after", "")),
                 )
         foreign = _FOREIGN.get(status.code, Kind.INTERNAL)
-        return cls(foreign, f"a dependency answered {code_pb2.Code.Name(status.code)}")
+        known = status.code in code_pb2.Code.values()
+        return cls(foreign, f"a dependency answered {code_pb2.Code.Name(status.code) if known else status.code}")
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < math.inf else None
