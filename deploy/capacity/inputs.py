@@ -196,7 +196,8 @@ class Spot(Model):
     """How much of the workers is Spot, and how often AWS takes one."""
 
     interruptions_per_task_hour: NotNegative
-    on_demand_base: int = Field(ge=0)
+    on_demand_base: int = Field(ge=0, description="tasks of the capacity provider strategy's base")
+    on_demand_share: Share = Field(description="of the tasks above the base (the strategy's weights)")
 
 
 class TaskSize(Model):

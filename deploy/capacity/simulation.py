@@ -2,9 +2,9 @@
 
 Events: a scheduled action, a data point of the metric and the decision on it, a task that is ready, a Spot
 interruption. Between two events the queue's core serves images exactly (see `worker_queue`). What is simulated:
-message delay, waiting, service on one vCPU per process, reactive scaling with all its delays, scheduled minimums, launch rate, start time, Spot
-interruptions with hand-back, scale-in (a task ends what it has). What is not: S3, the database and the API services,
-which are sized, not simulated; a lost zone; retries of failed images.
+message delay, waiting, service on one vCPU per process, reactive scaling with all its delays, scheduled minimums,
+launch rate, start time, Spot interruptions with hand-back, scale-in (a task ends what it has). What is not: S3, the
+database and the API services, which are sized, not simulated; a lost zone; retries of failed images.
 """
 
 from __future__ import annotations
@@ -94,11 +94,16 @@ class _Fleet:
 
     @property
     def total(self) -> int:
+        """All tasks that are paid for."""
         return sum(self.running.values()) + sum(self.starting.values())
+
+    def of(self, *, spot: bool) -> int:
+        """Tasks of one kind, running or starting."""
+        return self.running[spot] + self.starting[spot]
 
     def pay(self, seconds: float) -> None:
         for spot in (True, False):
-            self.paid[spot] += seconds * (self.running[spot] + self.starting[spot])
+            self.paid[spot] += seconds * self.of(spot=spot)
 
 
 class Simulation:
@@ -172,7 +177,7 @@ class Simulation:
 
     def _begin(self) -> None:
         self._queue.advance(0.0)
-        base = min(self._policy.spot.on_demand_base, self._strategy.initial)
+        base = self._on_demand_of(self._strategy.initial)
         self._fleet.running = {False: base, True: self._strategy.initial - base}
         self._queue.add(self._strategy.initial * self._processes)
         for at, minimum in self._strategy.minimums:
@@ -207,7 +212,7 @@ class Simulation:
 
     def _launch(self) -> None:
         fleet, delays = self._fleet, self._policy.delays
-        spot = fleet.running[False] + fleet.starting[False] >= self._policy.spot.on_demand_base
+        spot = fleet.of(spot=False) >= self._on_demand_of(fleet.total + 1)
         at = self._launches.launch(self._now)
         if spot and self._drought is not None and self._drought.start <= at < self._drought.end:
             at = self._drought.end
@@ -216,9 +221,9 @@ class Simulation:
         self._push(at + delays.task_start_seconds * factor, "ready", float(spot))
 
     def _stop(self) -> None:
-        """Spot before on-demand, starting before running. A running task ends its images (task protection)."""
+        """The kind there is too much of, starting before running. A running task ends its images (task protection)."""
         fleet = self._fleet
-        spot = bool(fleet.running[True] + fleet.starting[True])
+        spot = fleet.of(spot=True) > 0 and fleet.of(spot=False) <= self._on_demand_of(fleet.total - 1)
         if fleet.starting[spot]:
             fleet.starting[spot] -= 1
             fleet.cancelled[spot] += 1
@@ -226,6 +231,11 @@ class Simulation:
         fleet.running[spot] -= 1
         free = self._queue.retire(self._processes)
         fleet.paid[spot] += max(0.0, min(free, self._workload.seconds) - self._now)
+
+    def _on_demand_of(self, tasks: int) -> int:
+        """On-demand tasks among so many, by the capacity provider strategy: the base, then the share of the rest."""
+        base = min(tasks, self._policy.spot.on_demand_base)
+        return base + int((tasks - base) * self._policy.spot.on_demand_share)
 
     def _ready(self, *, spot: bool) -> None:
         fleet = self._fleet

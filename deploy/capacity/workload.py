@@ -39,7 +39,7 @@ def arrivals(rates: Floats, random: np.random.Generator) -> Floats:
 
 
 def services(measured: Measured, count: int, random: np.random.Generator) -> Floats:
-    """CPU seconds (on one vCPU) of `count` images: the class by its share, within it log-normal around the class's mean."""
+    """CPU seconds (on one vCPU) of `count` images: the class by its share, log-normal around the class's mean."""
     means = np.array(measured.class_seconds)
     chosen = random.choice(len(means), size=count, p=np.array([c.share for c in measured.classes]))
     sigma = np.sqrt(np.log1p(measured.class_variation**2))
