@@ -185,8 +185,7 @@ def _simd_wheel(key: str) -> Path:
     for wheel in kept.glob("*.whl"):
         return wheel
     system.install(system.missing_for_compiling(), LOGS)
-    flag = system.simd_flag()
-    with step(f"pillow-simd, compiled with {flag} (about a minute) -> .cache/wheels"):
+    with step(f"pillow-simd, compiled with {system.simd_flag()} (about a minute) -> .cache/wheels"):
         pin = LOGS / "pillow-simd.txt"
         pin.parent.mkdir(parents=True, exist_ok=True)
         pin.write_text(_simd_block())
@@ -199,7 +198,7 @@ def _simd_wheel(key: str) -> Path:
         run(
             [*pip, *how, *settings, "-w", unfinished, "-r", pin],
             LOGS / "pillow-simd.log",
-            _variables() | {"CC": f"cc {flag}", "MAX_CONCURRENCY": str(os.cpu_count() or 1)},
+            _variables() | system.compiler_variables(),
         )
         unfinished.replace(kept)
     return next(kept.glob("*.whl"))

@@ -50,7 +50,8 @@ def missing_for_compiling() -> list[str]:
         missing |= {"libc6-dev", *_HEADERS.values()}
     else:
         missing |= {package for header, package in _HEADERS.items() if not _compiles(header)}
-    if not any(Path(root).glob("openjpeg-2.*/openjpeg.h") for root in ("/usr/include", "/usr/local/include")):
+    roots = (Path("/usr/include"), Path("/usr/local/include"))
+    if not any(header for root in roots for header in root.glob("openjpeg-2.*/openjpeg.h")):
         missing.add("libopenjp2-7-dev")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         missing.add(f"python3.{sys.version_info.minor}-dev")
@@ -88,6 +89,19 @@ def install(packages: list[str], logs: Path) -> None:
 def simd_flag() -> str:
     """The compiler's flag for the widest vector unit that both pillow-simd and this x86-64 processor have."""
     return "-mavx2" if " avx2 " in Path("/proc/cpuinfo").read_text() else "-msse4"
+
+
+def compiler_variables() -> dict[str, str]:
+    """What pillow-simd's build must be told on this machine.
+
+    It looks for headers where `dpkg-architecture` says, which a bare Debian does not have; the compiler knows as well.
+    """
+    multiarch = subprocess.run(["cc", "-print-multiarch"], capture_output=True, text=True, check=False).stdout.strip()
+    variables = {"CC": f"cc {simd_flag()}", "MAX_CONCURRENCY": str(os.cpu_count() or 1)}
+    if multiarch:
+        # Not in CFLAGS: that would replace the flags that Python was built with, optimisation among them.
+        variables |= {"C_INCLUDE_PATH": f"/usr/include/{multiarch}", "LIBRARY_PATH": f"/usr/lib/{multiarch}"}
+    return variables
 
 
 def _compiles(header: str) -> bool:
