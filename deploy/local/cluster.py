@@ -157,10 +157,13 @@ class Cluster:
         service, number = name.rsplit("-", 1)
         port = state.ports[service]
         log = self.layout.logs / f"{name}.log"
-        if service in GRPC_SERVICES:
-            readiness.wait(name, lambda: readiness.grpc_serving(port + int(number)), log)
-        else:
-            readiness.wait(name, lambda: readiness.http_answers(f"http://127.0.0.1:{port}/readyz"), log)
+
+        def ready() -> bool:
+            if service in GRPC_SERVICES:
+                return readiness.grpc_serving(port + int(number))
+            return readiness.http_answers(f"http://127.0.0.1:{port}/readyz")
+
+        readiness.wait(name, ready, log, pid=lambda: self.supervisor.processes()[name].pid)
 
     def _programs(self, state: State) -> list[Program]:
         ports = state.ports

@@ -13,7 +13,6 @@ import os
 import secrets
 import subprocess
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -149,29 +148,26 @@ def _database_secrets(layout: Layout, state: State, made: cloudformation.StackOu
 
 def _keys(layout: Layout, state: State, made: cloudformation.StackOutputs) -> None:
     """Tenants and keys: made by the product's own admin command, or given back to an API Gateway that lost them."""
-    api = localstack.client("apigateway", endpoint(state))
-    tenants: dict[str, str] = {}
-    for name, (tenant, scopes) in _KEYS.items():
-        if name not in state.keys:
+    if state.keys.keys() != _KEYS.keys():
+        tenants = {tenant["name"]: tenant["id"] for tenant in _admin(layout, state, "tenant", "list")}
+        for name, (tenant, scopes) in _KEYS.items():
             if tenant not in tenants:
-                tenants[tenant] = _admin(layout, state, "create-tenant", tenant)
-            value = _admin(layout, state, "create-key", tenants[tenant], *scopes)
-            state.keys[name] = ApiKey(tenants[tenant], value)
-            layout.save(state)
-    known = {
-        item["value"]
-        for page in api.get_paginator("get_api_keys").paginate(includeValues=True)
-        for item in page["items"]
-    }
+                tenants[tenant] = _admin(layout, state, "tenant", "create", tenant)["id"]
+            if name not in state.keys:
+                key = _admin(layout, state, "key", "create", tenants[tenant], "--scopes", *scopes)
+                state.keys[name] = ApiKey(tenants[tenant], key["api_key"])
+                layout.save(state)
+    api = localstack.client("apigateway", endpoint(state))
+    pages = api.get_paginator("get_api_keys").paginate(includeValues=True)
+    known = {item["value"] for page in pages for item in page["items"]}
     for name, key in state.keys.items():
         if key.value not in known:
-            made_key = api.create_api_key(name=name, value=key.value, enabled=True)
-            with suppress(api.exceptions.ConflictException):
-                api.create_usage_plan_key(usagePlanId=made.usage_plan_id, keyId=made_key["id"], keyType="API_KEY")
+            lost = api.create_api_key(name=name, value=key.value, enabled=True)
+            api.create_usage_plan_key(usagePlanId=made.usage_plan_id, keyId=lost["id"], keyType="API_KEY")
 
 
-def _admin(layout: Layout, state: State, *arguments: str) -> str:
-    return _command(layout, state, "metadata_svc.admin", *arguments)
+def _admin(layout: Layout, state: State, *arguments: str) -> Any:
+    return json.loads(_command(layout, state, "metadata_svc.admin", *arguments))
 
 
 def _command(layout: Layout, state: State, module: str, *arguments: str) -> str:

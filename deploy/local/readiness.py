@@ -17,18 +17,30 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 _PATIENCE: Final = 60.0  # seconds for one part; on an idle machine each takes one or two
 _CALL: Final = 2.0  # seconds for one question
 _PAUSE: Final = 0.1
+_DEATHS: Final = 4  # of a process while it is waited for; one or two may come of what it needs being slower
+_LOG_END: Final = 2000  # characters
 
 
 class NotReady(Exception):  # noqa: N818  # reads as what it says
     """A part did not become ready in time; the text says which, and the end of its log."""
 
 
-def wait(what: str, ready: Callable[[], bool], log: Path, *, patience: float = _PATIENCE) -> None:
-    """Asks until the answer is yes. Raises `NotReady`."""
-    deadline = time.monotonic() + patience
+def wait(
+    what: str,
+    ready: Callable[[], bool],
+    log: Path,
+    *,
+    patience: float = _PATIENCE,
+    pid: Callable[[], int] = lambda: 0,
+) -> None:
+    """Asks until the answer is yes. Raises `NotReady`, earlier where `pid` shows that it dies again and again."""
+    started = time.monotonic()
+    pids: set[int] = set()
     while not ready():
-        if time.monotonic() > deadline:
-            raise NotReady(f"{what} is not ready after {patience:.0f} s; the end of {log}:\n{_end(log)}")
+        pids.add(pid())
+        passed = time.monotonic() - started
+        if passed > patience or len(pids - {0}) > _DEATHS:
+            raise NotReady(f"{what} is not ready after {passed:.0f} s; the end of {log}:\n{_end(log)}")
         time.sleep(_PAUSE)
 
 
@@ -70,5 +82,9 @@ def postgres_answers(url: Callable[[], str]) -> bool:
     return True
 
 
-def _end(log: Path, lines: int = 15) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(no log)"
+def _end(log: Path) -> str:
+    """The end of a log for people: a traceback inside a JSON line is unfolded."""
+    if not log.exists():
+        return "(no log)"
+    lines = log.read_text(errors="replace").splitlines()[-4:]
+    return "\n".join(lines).replace("\\n", "\n").replace('\\"', '"')[-_LOG_END:]
