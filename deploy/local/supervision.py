@@ -19,6 +19,7 @@ from xmlrpc.client import Fault, ServerProxy
 from supervisor.rpcinterface import Faults
 from supervisor.xmlrpc import SupervisorTransport
 
+from deploy.local import processes
 from deploy.local.layout import MARK, REPOSITORY, Layout
 
 _INHERITED: Final = ("HOME", "LANG", "LC_ALL", "PATH", "TZ", "SSL_CERT_FILE")
@@ -53,15 +54,10 @@ class Supervisor:
         self._layout = layout
         self._config = layout.run / "supervisord.conf"
 
-    @property
-    def _rpc(self) -> Any:  # an XML-RPC proxy has whatever methods the server has
-        transport = SupervisorTransport(None, None, serverurl=f"unix://{self._layout.socket}")
-        return ServerProxy("http://127.0.0.1", transport=transport).supervisor
-
     def running(self) -> bool:
         """Whether it answers."""
         try:
-            return bool(self._rpc.getState()["statename"] == "RUNNING")
+            return bool(self._call("getState")["statename"] == "RUNNING")
         except (OSError, Fault):
             return False
 
@@ -82,18 +78,18 @@ class Supervisor:
     def update(self, programs: list[Program]) -> None:
         """Takes over a changed list: new programs are known (not started), others are stopped and forgotten."""
         self._write(programs)
-        added, changed, removed = self._rpc.reloadConfig()[0]
+        added, changed, removed = self._call("reloadConfig")[0]
         for name in (*removed, *changed):
             self.stop([name])
-            self._rpc.removeProcessGroup(name)
+            self._call("removeProcessGroup", name)
         for name in (*changed, *added):
-            self._rpc.addProcessGroup(name)
+            self._call("addProcessGroup", name)
 
     def processes(self) -> dict[str, Info]:
         """Every program by its name."""
         return {
             item["name"]: Info(item["name"], item["statename"], item["pid"], item["description"])
-            for item in self._rpc.getAllProcessInfo()
+            for item in self._call("getAllProcessInfo")
         }
 
     def ensure(self, names: list[str]) -> list[str]:
@@ -104,7 +100,7 @@ class Supervisor:
             if known[name].state == "BACKOFF":  # it waits longer after each failed start: try now
                 self.stop([name])
             try:
-                self._rpc.startProcess(name, False)
+                self._call("startProcess", name, False)
             except Fault as fault:
                 if fault.faultCode != Faults.ALREADY_STARTED:
                     raise
@@ -114,7 +110,7 @@ class Supervisor:
         """Stops processes side by side and returns when all have ended."""
         for name in names:
             try:
-                self._rpc.stopProcess(name, False)
+                self._call("stopProcess", name, False)
             except Fault as fault:
                 if fault.faultCode not in (Faults.NOT_RUNNING, Faults.BAD_NAME):
                     raise
@@ -123,9 +119,17 @@ class Supervisor:
 
     def shutdown(self) -> None:
         """Ends supervisord and what it still runs; returns when it is gone."""
-        self._rpc.shutdown()
-        while self.running() or self._layout.socket.exists():
+        own = processes.read(self._call("getPID"))
+        self._call("shutdown")
+        while own is not None and processes.still_there([own]):
             time.sleep(0.05)
+
+    def _call(self, method: str, *arguments: object) -> Any:  # XML-RPC: each method answers in a type of its own
+        transport = SupervisorTransport(None, None, serverurl=f"unix://{self._layout.socket}")
+        try:
+            return getattr(ServerProxy("http://127.0.0.1", transport=transport).supervisor, method)(*arguments)
+        finally:
+            transport.close()
 
     def _write(self, programs: list[Program]) -> None:
         logs = self._layout.logs
