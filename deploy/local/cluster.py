@@ -136,6 +136,7 @@ class Cluster:
                 self.layout.logs / "postgres.log",
             )
             localstack.wait(f"http://127.0.0.1:{state.ports['localstack']}", seconds=_LOCALSTACK_STARTS)
+            localstack.keep_caches(self.layout.data / "localstack")
 
     def _start_services(self, state: State, made: provision.Provisioned | None) -> None:
         for tier in (["metadata_svc", "presign_svc"], ["image_svc"], ["gateway"]):

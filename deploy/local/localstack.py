@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ CREDENTIALS: Final = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "tes
 
 # What the product uses. Nothing else is loaded, so that a wrong call fails instead of finding some other emulator.
 SERVICES: Final = "apigateway,cloudformation,cloudwatch,events,iam,kms,logs,s3,scheduler,secretsmanager,sns,sqs,ssm,sts"
+# Under its data: its list of plugins, its catalogue of services.
+_CACHES: Final = (".cache", "var/lib/localstack/cache")
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 
 
@@ -103,6 +106,29 @@ def wait(endpoint_url: str, *, seconds: float = 90, alive: Callable[[], bool] = 
                 time.sleep(0.1)
 
 
+def keep_caches(data: Path) -> None:
+    """Keeps what a LocalStack has found out about its own packages: half of the 8 s that a start from nothing takes."""
+    kept = _kept_caches()
+    if kept.exists():
+        return
+    with tempfile.TemporaryDirectory(dir=kept.parent, prefix=kept.name) as folder:
+        for cache in _CACHES:
+            if (data / cache).exists():
+                shutil.copytree(data / cache, Path(folder, "new", cache))
+        with contextlib.suppress(OSError):  # another one was faster
+            Path(folder, "new").replace(kept)
+
+
+def _bring_caches(data: Path) -> None:
+    for cache in _CACHES:
+        if (_kept_caches() / cache).exists() and not (data / cache).exists():
+            shutil.copytree(_kept_caches() / cache, data / cache)
+
+
+def _kept_caches() -> Path:
+    return python().parents[1] / ".darkroom-caches"
+
+
 def start(port: int, data: Path, log: Path) -> subprocess.Popen[bytes]:
     """Starts LocalStack as a child that dies with this process. Follow with `wait`, end with `stop`."""
     command = [sys.executable, "-m", "deploy.local.localstack", "--port", str(port), "--data", str(data)]
@@ -130,6 +156,7 @@ def main() -> None:
     data: Path = options.data.resolve()
     shutil.rmtree(data / "tmp", ignore_errors=True)  # what a killed one left: objects are kept here
     (data / "tmp").mkdir(parents=True)
+    _bring_caches(data)
     if options.die_with_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)  # outlives execve
     interpreter = str(python())

@@ -61,6 +61,7 @@ def localstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]
         process = launcher.start(port, folder / "data", log)
         try:
             launcher.wait(endpoint_url, alive=lambda: process.poll() is None)
+            launcher.keep_caches(folder / "data")
             yield LocalStack(endpoint_url, launcher.REGION, folder / "data")
         except (TimeoutError, RuntimeError) as error:
             raise AssertionError(f"{error}; the end of {log}:\n{log.read_text()[-2000:]}") from error
