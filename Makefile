@@ -75,7 +75,7 @@ protos: setup ## gRPC stubs, from protos/**/*.proto
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) protos/generate.py
 
 templates: setup ## CloudFormation templates, from deploy/cdk
-	@$(PY) -m deploy.cdk.synth
+	@$(PY) -m deploy.cdk.templates
 
 COMPILE := pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock"
 lock: setup ## the hash-pinned locks, from pyproject.toml and the two *.in files (U=--upgrade for newer ones)

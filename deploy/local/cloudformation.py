@@ -1,11 +1,38 @@
-"""Deploys the committed `Core` and `Edge` templates to LocalStack, as CloudFormation would to AWS."""
+"""Deploys the committed `Core` and `Edge` templates to LocalStack, as CloudFormation would to AWS.
+
+What LocalStack's CloudFormation does not do is done here: an update there says COMPLETE and changes nothing, a failed
+creation stays, and a type that it does not know "completes" with the physical id `unknown`. So each stack carries the
+digest of its template and parameters as a tag; a stack with another digest, or one that failed, is deleted and made
+anew, and an unknown resource is an error.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
+import json
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
+from botocore.exceptions import ClientError
 
 STAGE: Final = "local"
+TEMPLATES: Final = Path(__file__).resolve().parents[1] / "templates"
+
+_DIGEST_TAG: Final = "darkroom:digest"
+# Seconds. Both stacks take 4 to 7 s; the first call of a service loads it.
+_PATIENCE: Final = 120
+_POLL: Final = 0.2
+_CREDENTIALS: Final = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+
+
+class StackError(Exception):
+    """A stack could not be made; the text names each resource that failed, with its reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +53,103 @@ class StackOutputs:
 
 
 async def apply(endpoint_url: str, region: str, gateway_url: str) -> StackOutputs:
-    """Creates or updates both stacks on the emulator at `endpoint_url`; a repeated call changes nothing.
+    """Creates both stacks on the emulator at `endpoint_url`, or makes them anew; a repeated call changes nothing.
 
     `gateway_url` is where the REST API sends requests, e.g. `http://127.0.0.1:8080`. Raises `StackError` with the
     reason of each resource that failed.
     """
-    raise NotImplementedError
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(
+            get_session().create_client(
+                "cloudformation",
+                region_name=region,
+                endpoint_url=endpoint_url,
+                config=AioConfig(connect_timeout=3, read_timeout=60, retries={"total_max_attempts": 1}),
+                **_CREDENTIALS,
+            )
+        )
+        core = await _ensure(client, "core", {})
+        edge = await _ensure(client, "edge", {"GatewayHost": urlsplit(gateway_url).netloc})
+    return StackOutputs(
+        incoming_bucket=core["IncomingBucket"],
+        media_bucket=core["MediaBucket"],
+        queue_url=core["QueueUrl"],
+        dlq_url=core["DlqUrl"],
+        topic_arn=core["TopicArn"],
+        owner_secret=core["OwnerSecret"],
+        app_secret=core["AppSecret"],
+        maintenance_secret=core["MaintenanceSecret"],
+        api_id=edge["ApiId"],
+        # The output ApiUrl is AWS's; the emulator serves every API below its own address.
+        api_url=f"{endpoint_url}/_aws/execute-api/{edge['ApiId']}/{edge['ApiStage']}",
+        usage_plan_id=edge["UsagePlanId"],
+    )
+
+
+async def _ensure(client: Any, unit: str, parameters: dict[str, str]) -> dict[str, str]:
+    """The outputs of a stack that is what its template says."""
+    name = f"darkroom-{STAGE}-{unit}"
+    body = (TEMPLATES / f"{unit}.local.json").read_text()
+    digest = hashlib.sha256(json.dumps([body, parameters], sort_keys=True).encode()).hexdigest()[:32]
+    found = await _describe(client, name)
+    if found is not None:
+        tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
+        if found["StackStatus"] == "CREATE_COMPLETE" and tags.get(_DIGEST_TAG) == digest:
+            return _outputs(found)
+        await client.delete_stack(StackName=name)
+        await _settled(client, name, "DELETE")
+    await client.create_stack(
+        StackName=name,
+        TemplateBody=body,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        Tags=[{"Key": _DIGEST_TAG, "Value": digest}],
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+    )
+    made = await _settled(client, name, "CREATE")
+    if made is None or made["StackStatus"] != "CREATE_COMPLETE":
+        raise StackError(f"{name} is {made['StackStatus'] if made else 'gone'}:\n{await _failures(client, name)}")
+    resources = (await client.describe_stack_resources(StackName=name))["StackResources"]
+    unknown = [
+        f"  {resource['LogicalResourceId']} ({resource['ResourceType']})"
+        for resource in resources
+        if resource.get("PhysicalResourceId") in {None, "", "unknown"}
+    ]
+    if unknown:
+        raise StackError(f"{name} has resources that the emulator did not make:\n" + "\n".join(unknown))
+    return _outputs(made)
+
+
+async def _describe(client: Any, name: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = (await client.describe_stacks(StackName=name))["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return None if found["StackStatus"] == "DELETE_COMPLETE" else found
+
+
+async def _settled(client: Any, name: str, action: str) -> dict[str, Any] | None:
+    """The stack once the action has ended; None once it is gone."""
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                found = await _describe(client, name)
+                if found is None or not found["StackStatus"].endswith("_IN_PROGRESS"):
+                    return found
+                await asyncio.sleep(_POLL)
+    except TimeoutError:
+        raise StackError(f"{name}: {action} did not end within {_PATIENCE} s") from None
+
+
+async def _failures(client: Any, name: str) -> str:
+    events = (await client.describe_stack_events(StackName=name))["StackEvents"]
+    failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
+    return "\n".join(
+        f"  {event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason')}"
+        for event in failed
+    )
+
+
+def _outputs(stack: dict[str, Any]) -> dict[str, str]:
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}

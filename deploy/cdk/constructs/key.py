@@ -1,0 +1,52 @@
+"""The encryption key, where an environment asks for one of its own."""
+
+from __future__ import annotations
+
+from aws_cdk import CfnDeletionPolicy, aws_kms
+from constructs import Construct
+
+from deploy.cdk import names
+from deploy.cdk.settings import Environment
+
+
+class Key(Construct):
+    """One key for everything that `Core` stores. Yearly rotation; used by AWS's own services for this account only.
+
+    The account's policies decide who else uses it. A role that signs URLs needs it too, because S3 acts for the signer:
+    `kms:GenerateDataKey` to write, `kms:Decrypt` to read and to complete a multipart upload.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, env: Environment) -> None:
+        super().__init__(scope, construct_id)
+        from_here = {"StringEquals": {"aws:SourceAccount": env.account}}
+        self.resource = aws_kms.CfnKey(
+            self,
+            "Key",
+            description=f"{names.PRODUCT} {env.stage}: buckets, queues, topics, secrets",
+            enable_key_rotation=True,
+            pending_window_in_days=30 if env.keep_data else 7,
+            key_policy={
+                "Version": "2012-10-17",
+                "Statement": [
+                    {
+                        "Sid": "TheAccountsPoliciesDecide",
+                        "Effect": "Allow",
+                        "Principal": {"AWS": f"arn:aws:iam::{env.account}:root"},
+                        "Action": "kms:*",
+                        "Resource": "*",
+                    },
+                    {
+                        "Sid": "EventsReachEncryptedQueuesAndTopics",
+                        "Effect": "Allow",
+                        "Principal": {"Service": ["s3.amazonaws.com", "cloudwatch.amazonaws.com"]},
+                        "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
+                        "Resource": "*",
+                        "Condition": from_here,
+                    },
+                ],
+            },
+        )
+        keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
+        self.resource.cfn_options.deletion_policy = keep
+        self.resource.cfn_options.update_replace_policy = keep
+        self.arn = self.resource.attr_arn

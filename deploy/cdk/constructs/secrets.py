@@ -1,0 +1,46 @@
+"""The credentials of the database's roles."""
+
+from __future__ import annotations
+
+import json
+
+from aws_cdk import CfnDeletionPolicy, aws_secretsmanager
+from constructs import Construct
+
+from deploy.cdk import names
+from deploy.cdk.constructs.key import Key
+from deploy.cdk.parameters import SECRETS, DatabaseSecret
+from deploy.cdk.settings import Environment
+
+DATABASE = "darkroom"
+PASSWORD_LENGTH = 40
+
+
+class DatabaseSecrets(Construct):
+    """One secret for each role: user name and a generated password. Where the database is gets added when it is
+    attached (`AWS::SecretsManager::SecretTargetAttachment` on AWS, the cluster's set-up locally).
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, env: Environment, *, key: Key | None) -> None:
+        super().__init__(scope, construct_id)
+        self.names = {secret.unit: names.secret(env, secret.unit) for secret in SECRETS}
+        self.resources = {secret.unit: self._secret(env, secret, key) for secret in SECRETS}
+
+    def _secret(self, env: Environment, secret: DatabaseSecret, key: Key | None) -> aws_secretsmanager.CfnSecret:
+        resource = aws_secretsmanager.CfnSecret(
+            self,
+            secret.unit.capitalize(),
+            name=self.names[secret.unit],
+            description=secret.description,
+            kms_key_id=None if key is None else key.arn,
+            generate_secret_string=aws_secretsmanager.CfnSecret.GenerateSecretStringProperty(
+                secret_string_template=json.dumps({"username": secret.username, "dbname": DATABASE}),
+                generate_string_key="password",
+                password_length=PASSWORD_LENGTH,
+                exclude_punctuation=True,  # passwords end up in URLs
+            ),
+        )
+        keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
+        resource.cfn_options.deletion_policy = keep
+        resource.cfn_options.update_replace_policy = keep
+        return resource

@@ -1,0 +1,64 @@
+"""The topics: state changes of images for whoever subscribes, and alarms for whoever is on call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_cdk import aws_sns
+from constructs import Construct
+
+from deploy.cdk import names
+from deploy.cdk.constructs.key import Key
+from deploy.cdk.settings import Environment
+
+
+class Topic(Construct):
+    """A topic that takes messages over TLS only. Publishers in the account get their right by their role; `publisher`
+    is an AWS service that may publish for this account.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        env: Environment,
+        *,
+        unit: str,
+        key: Key | None,
+        publisher: str | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.resource = aws_sns.CfnTopic(
+            self,
+            "Topic",
+            topic_name=names.resource(env, unit),
+            kms_master_key_id=None if key is None else key.arn,
+        )
+        self.arn = self.resource.ref
+        statements: list[dict[str, Any]] = [
+            {
+                "Sid": "TlsOnly",
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "sns:Publish",
+                "Resource": self.arn,
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+        ]
+        if publisher is not None:
+            statements.append(
+                {
+                    "Sid": "AlarmsOfThisAccount",
+                    "Effect": "Allow",
+                    "Principal": {"Service": publisher},
+                    "Action": "sns:Publish",
+                    "Resource": self.arn,
+                    "Condition": {"StringEquals": {"aws:SourceAccount": env.account}},
+                }
+            )
+        aws_sns.CfnTopicPolicy(
+            self,
+            "Policy",
+            topics=[self.arn],
+            policy_document={"Version": "2012-10-17", "Statement": statements},
+        )

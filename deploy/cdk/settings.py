@@ -1,0 +1,173 @@
+"""The settings of one environment: `environments/<stage>.toml`, overridden by `DARKROOM_DEPLOY_<NAME>`.
+
+No setting has a default in code: what an environment is made of stands in its file, and a missing or wrong value stops
+the synth with its name, what is allowed and an example. So prod differs from dev in values, not in code, and nothing
+falls back to something weaker.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Self, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+Stage = Literal["local", "dev", "staging", "prod"]
+STAGES: Final[tuple[str, ...]] = get_args(Stage)
+ENVIRONMENTS: Final = Path(__file__).with_name("environments")
+VARIABLE_PREFIX: Final = "DARKROOM_DEPLOY_"
+# The account in which LocalStack puts everything that `test`/`test` makes.
+EMULATOR_ACCOUNT: Final = "000000000000"
+
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/*\s]+(:(\d+|\*))?$")]
+
+
+class EnvironmentError(Exception):  # noqa: A001  # Python's own is an alias of OSError that nothing here uses
+    """An environment's settings are missing or wrong; the text names each, what is allowed, and an example."""
+
+
+class Environment(BaseModel):
+    """Everything in which two environments may differ."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stage: Stage = Field(description="local, dev, staging or prod", examples=["dev"])
+    account: str = Field(
+        pattern=r"^\d{12}$",
+        description="the AWS account's 12 digits; 000000000000 is the emulator's and local's alone",
+        examples=["123456789012"],
+    )
+    region: str = Field(
+        pattern=r"^[a-z]{2}(-[a-z]+)+-\d$", description="an AWS region's code", examples=["ap-northeast-2"]
+    )
+    browser_origins: tuple[Origin, ...] = Field(
+        min_length=1,
+        description="origins whose pages may upload and show images: scheme and host, https outside local, no wildcard "
+        "but for a local port; in a variable separated by commas",
+        examples=["https://photos.example.com"],
+    )
+    longest_ticket_seconds: int = Field(
+        ge=120,
+        le=43_200,
+        description="seconds, 120 to 43200: no signature older than this writes to or reads from the incoming bucket; "
+        "not below presign_svc's longest upload ticket (S3 may refuse at random below two minutes)",
+        examples=["3600"],
+    )
+    longest_download_seconds: int = Field(
+        ge=120,
+        le=604_800,
+        description="seconds, 120 to 604800: the same for the media bucket; not below the life of a variant's URL",
+        examples=["7200"],
+    )
+    encryption: Literal["managed", "kms"] = Field(
+        description="managed (SSE-S3, SSE-SQS; no cost) or kms (a key of our own: its use is logged and revocable, "
+        "and whoever signs URLs needs grants on it); the emulator has managed only",
+        examples=["managed"],
+    )
+    keep_data: bool = Field(
+        description="true or false: whether buckets, secrets and the key outlive their stack; true in staging and prod",
+        examples=["true"],
+    )
+    abort_multipart_days: int = Field(
+        ge=1,
+        le=30,
+        description="days, 1 to 30: when S3 drops the parts of an upload that was never completed; above the life of "
+        "a ticket, because a client may resume",
+        examples=["2"],
+    )
+    colder_after_days: int = Field(
+        ge=1,
+        le=3650,
+        description="days, 1 to 3650: when an object moves to the Intelligent-Tiering class, which is cheaper for what "
+        "is seldom read and costs nothing to read",
+        examples=["30"],
+    )
+    visibility_seconds: int = Field(
+        ge=30,
+        le=43_200,
+        description="seconds, 30 to 43200: how long a received message stays hidden; the worker's heartbeat renews it, "
+        "so that it bounds only the wait after a worker's sudden death",
+        examples=["60"],
+    )
+    backlog_alarm_seconds: int = Field(
+        ge=60,
+        le=86_400,
+        description="seconds, 60 to 86400: age of the oldest waiting message at which the alarm goes off",
+        examples=["300"],
+    )
+    api_requests_per_second: int = Field(
+        ge=1,
+        le=10_000,
+        description="requests a second, 1 to 10000 (an account's limit): the whole API",
+        examples=["2000"],
+    )
+    api_burst: int = Field(ge=1, le=5_000, description="requests, 1 to 5000: the API's bucket size", examples=["1000"])
+    key_requests_per_second: int = Field(
+        ge=1, le=10_000, description="requests a second, 1 to 10000: one API key", examples=["200"]
+    )
+    key_burst: int = Field(ge=1, le=5_000, description="requests, 1 to 5000: one key's bucket size", examples=["400"])
+
+    @property
+    def local(self) -> bool:
+        """Whether this is the emulator on one machine."""
+        return self.stage == "local"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.local != (self.account == EMULATOR_ACCOUNT):
+            raise _wrong("account", f"{EMULATOR_ACCOUNT} is the emulator's account: local has it, no other stage may")
+        if not self.local:
+            for origin in self.browser_origins:
+                if not origin.startswith("https://") or "*" in origin:
+                    raise _wrong("browser_origins", f"{origin} is not https, or has a wildcard")
+        if self.local and self.encryption == "kms":
+            raise _wrong("encryption", "the emulator cannot make KMS keys")
+        if self.stage in {"staging", "prod"} and not self.keep_data:
+            raise _wrong("keep_data", f"{self.stage} keeps its data")
+        if self.key_requests_per_second > self.api_requests_per_second:
+            raise _wrong("key_requests_per_second", "one key may not ask for more than the whole API serves")
+        if self.abort_multipart_days * 86_400 <= self.longest_ticket_seconds:
+            raise _wrong("abort_multipart_days", "parts would go while their ticket still holds")
+        return self
+
+
+def load(stage: str, variables: Mapping[str, str] | None = None, folder: Path = ENVIRONMENTS) -> Environment:
+    """The settings of a stage. `variables` are the process's own unless given. Raises `EnvironmentError`."""
+    variables = os.environ if variables is None else variables
+    if stage not in STAGES:
+        raise EnvironmentError(f"stage: there is no {stage!r}; allowed: {', '.join(STAGES)}; e.g. DARKROOM_STAGE=dev")
+    values: dict[str, Any] = tomllib.loads((folder / f"{stage}.toml").read_text())
+    values["stage"] = stage
+    for variable, text in variables.items():
+        if variable.startswith(VARIABLE_PREFIX):
+            name = variable.removeprefix(VARIABLE_PREFIX).lower()
+            values[name] = tuple(re.split(r"\s*,\s*", text.strip())) if name == "browser_origins" else text
+    try:
+        return Environment.model_validate(values)
+    except ValidationError as error:
+        lines = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
+        raise EnvironmentError(
+            f"the settings of {stage} (deploy/cdk/environments/{stage}.toml, or {VARIABLE_PREFIX}<NAME>) are wrong:\n"
+            f"{lines}"
+        ) from None
+
+
+def _wrong(name: str, reason: str) -> PydanticCustomError:
+    return PydanticCustomError("darkroom", "{reason}", {"name": name, "reason": reason})
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """One wrong setting in one line."""
+    name = str(detail["loc"][0] if detail["loc"] else detail.get("ctx", {}).get("name"))
+    field = Environment.model_fields.get(name)
+    if field is None:
+        return f"{name}: there is no such setting; allowed: {', '.join(sorted(Environment.model_fields))}"
+    example = (field.examples or [""])[0]
+    got = "" if detail["type"] in {"missing", "darkroom"} else f" (got {detail['input']!r})"
+    reason = "it is not set" if detail["type"] == "missing" else detail["msg"]
+    return f"{name}: {reason}{got}; allowed: {field.description}; e.g. {VARIABLE_PREFIX}{name.upper()}={example}"

@@ -1,0 +1,1 @@
+"""The stacks: which units are deployed together."""
