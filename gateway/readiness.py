@@ -1,0 +1,42 @@
+"""Whether this process can serve: asked in the background, never by a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import structlog
+
+from gateway.ports import Health
+
+_log = structlog.get_logger(__name__)
+
+
+class Readiness:
+    """Keeps what the services behind last said of themselves."""
+
+    def __init__(self, services: Mapping[str, Health], *, seconds: float) -> None:
+        """`seconds` between two checks, and the time-out of one."""
+        self._services = services
+        self._seconds = seconds
+        self.reached = dict.fromkeys(services, False)
+        self.draining = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether every service behind can be reached and this process does not drain."""
+        return not self.draining and all(self.reached.values())
+
+    async def check(self) -> None:
+        """Asks all of them once."""
+        answers = await asyncio.gather(*(health.check(self._seconds) for health in self._services.values()))
+        for name, answer in zip(self._services, answers, strict=True):
+            if self.reached[name] != answer:
+                _log.info("service reached" if answer else "service not reached", name=name)
+            self.reached[name] = answer
+
+    async def run(self) -> None:
+        """Asks again and again, until cancelled."""
+        while True:
+            await self.check()
+            await asyncio.sleep(self._seconds)
