@@ -1,0 +1,182 @@
+"""Slots, acknowledgements, the watchdog, and seeing a call through."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from image_svc.ports import Unreachable
+from image_svc.worker.acks import Acks
+from image_svc.worker.patience import patiently, seen_through
+from image_svc.worker.slots import Slots
+from image_svc.worker.watchdog import watchdog
+from tests.support import virtual_clock
+from tests.support.image_world import FakeQueue, World, event
+
+
+def test_slots_are_never_overcommitted_and_who_is_alone_is_alone() -> None:
+    async def story() -> None:
+        slots = Slots(3)
+        running = [0, 0]  # one by one, alone
+        most = 0
+        chance = random.Random(7)
+
+        async def job(alone: bool) -> None:
+            nonlocal most
+            await asyncio.sleep(chance.random() * 20)
+            async with slots.all() if alone else slots.one():
+                running[alone] += 1
+                most = max(most, running[0])
+                assert running[0] <= 3
+                assert running[1] == 0 or running == [0, 1]
+                await asyncio.sleep(chance.random())
+                running[alone] -= 1
+
+        tasks = [asyncio.create_task(job(number % 10 == 0)) for number in range(200)]
+        for task in tasks[::7]:
+            asyncio.get_running_loop().call_later(chance.random() * 25, task.cancel)
+        done, _ = await asyncio.wait(tasks)
+        assert all(task.cancelled() or task.exception() is None for task in done if not task.cancelled())
+        assert most == 3
+        async with asyncio.timeout(1):  # none was lost
+            async with slots.all():
+                pass
+
+    virtual_clock.run(story())
+
+
+def test_who_wants_to_be_alone_is_not_overtaken() -> None:
+    async def story() -> None:
+        slots, order = Slots(2), []
+
+        async def job(name: str, alone: bool) -> None:
+            async with slots.all() if alone else slots.one():
+                order.append(name)
+                await asyncio.sleep(1)
+
+        tasks = [asyncio.create_task(job(name, name == "alone")) for name in ("a", "b", "alone", "c", "d")]
+        await asyncio.wait(tasks)
+        assert order == ["a", "b", "alone", "c", "d"]
+
+    virtual_clock.run(story())
+
+
+class _CountingQueue(FakeQueue):
+    batches: list[int]
+
+    async def delete(self, receipts: Sequence[str]) -> list[str]:
+        self.batches.append(len(receipts))
+        left = await super().delete(receipts)
+        return [*left, receipts[0]] if len(receipts) == 3 else left
+
+
+def test_messages_that_end_together_are_deleted_together() -> None:
+    async def story() -> None:
+        world = World()
+        letters = [world.post(event(f"incoming/{number}")) for number in range(24)]
+        queue = _CountingQueue(world)
+        queue.batches = []
+        acks = Acks(queue)
+        results = await asyncio.gather(*(acks.delete(f"{letter.id}/1") for letter in letters[:4]))
+        assert results == [True] * 4
+        assert queue.batches == [4]
+        first = asyncio.create_task(acks.delete(f"{letters[4].id}/1"))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        late = await asyncio.gather(*(acks.delete(f"{letter.id}/1") for letter in letters[5:]))
+        assert await first
+        assert queue.batches == [4, 1, 10, 9]
+        assert late == [True] * 19
+        assert not world.letters
+
+    virtual_clock.run(story())
+
+
+def test_a_delete_says_which_of_its_batch_were_left() -> None:
+    async def story() -> None:
+        world = World()
+        queue = _CountingQueue(world)
+        queue.batches = []
+        acks = Acks(queue)
+        assert await asyncio.gather(*(acks.delete(receipt) for receipt in ("a/1", "b/1", "c/1"))) == [False, True, True]
+        world.faults["delete"] = [RuntimeError("a bug"), Unreachable("SQS")]
+        assert not await acks.delete("a/1")
+        assert not await acks.delete("a/1")
+        assert await acks.delete("a/1")
+
+    virtual_clock.run(story())
+
+
+def test_patience_ends() -> None:
+    async def story() -> None:
+        tries = 0
+
+        async def call() -> None:
+            nonlocal tries
+            tries += 1
+            raise Unreachable("away")
+
+        started = time.monotonic()
+        with pytest.raises(Unreachable):
+            await patiently(call, 60)
+        assert 50 < time.monotonic() - started < 70
+        assert 10 < tries < 40
+
+    virtual_clock.run(story())
+
+
+def test_a_call_that_is_seen_through_keeps_its_result_against_a_cancellation() -> None:
+    async def story() -> None:
+        async def call(fail: bool) -> str:
+            await asyncio.sleep(1)
+            if fail:
+                raise ValueError
+            return "result"
+
+        kept = asyncio.create_task(seen_through(call(False)))
+        failed = asyncio.create_task(seen_through(call(True)))
+        await asyncio.sleep(0.5)
+        kept.cancel()
+        failed.cancel()
+        await asyncio.wait([kept, failed])
+        assert kept.result() == "result"
+        assert failed.cancelled()
+
+    virtual_clock.run(story())
+
+
+async def test_the_watchdog_notices_a_stuck_event_loop() -> None:
+    found: list[str] = []
+    async with watchdog(lambda: 0.0, hung=0.2, die=found.append):
+        await asyncio.sleep(0.3)
+        assert found == []
+        time.sleep(0.6)  # noqa: ASYNC251 - the very thing
+    assert found == ["event loop"]
+
+
+async def test_the_watchdog_notices_a_stuck_consumer() -> None:
+    found: list[str] = []
+    async with watchdog(lambda: 1.0, hung=0.2, die=found.append):
+        await asyncio.sleep(0.1)
+    assert found
+    assert set(found) == {"consumer"}
+
+
+def test_a_consumer_that_waits_gives_signs_of_life() -> None:
+    from tests.support.image_worker import Worker
+
+    async def story() -> None:
+        world = World()
+        world.develop_seconds = 300
+        for number in range(4):
+            world.register(b"photo %d" % number)
+        worker = Worker(world)
+        for _ in range(100):
+            await asyncio.sleep(7)
+            assert worker.consumer.silence < 25
+        await worker.stop()
+        assert worker.consumer.silence == 0
+
+    virtual_clock.run(story())
