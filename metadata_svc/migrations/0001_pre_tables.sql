@@ -118,7 +118,7 @@ CREATE TABLE darkroom.requests (
     tenant_id uuid NOT NULL,
     request_id text NOT NULL,
     image_id uuid NOT NULL,
-    request_sha256 bytea NOT NULL,
+    request_sha256 bytea NOT NULL CHECK (octet_length(request_sha256) = 32),
     created_at timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, request_id)
 );

@@ -20,34 +20,31 @@ SELECT
 FROM darkroom.images i;
 GRANT SELECT ON darkroom.image_view TO darkroom_app, darkroom_maintenance;
 
--- Opens the rows of some tenants to the current transaction.
-CREATE FUNCTION darkroom.enter(tenant_ids uuid[]) RETURNS void
-LANGUAGE sql VOLATILE
-RETURN set_config('darkroom.tenants', tenant_ids::text, true);
-
--- How many images and bytes a tenant may still add: its limits less the folded usage and all committed deltas.
-CREATE FUNCTION darkroom.room_left(tenant uuid, OUT images bigint, OUT bytes bigint)
-LANGUAGE sql STABLE
-BEGIN ATOMIC
-    SELECT
-        t.max_images - coalesce(u.images, 0) - coalesce(d.images, 0),
-        t.max_bytes - coalesce(u.bytes, 0) - coalesce(d.bytes, 0)
-    FROM darkroom.tenants t
-    LEFT JOIN darkroom.usage u ON u.tenant_id = t.id
-    CROSS JOIN LATERAL (
-        SELECT sum(d.images)::bigint AS images, sum(d.bytes)::bigint AS bytes
-        FROM darkroom.usage_deltas d
-        WHERE d.tenant_id = t.id
-    ) d
-    WHERE t.id = tenant;
-END;
+-- How many images and bytes a tenant may still add: its limits less the folded usage and all committed deltas. A view,
+-- because a function in SQL is planned anew at each call.
+CREATE VIEW darkroom.room_left WITH (security_invoker = true) AS
+SELECT
+    t.id AS tenant_id,
+    t.max_images - coalesce(u.images, 0) - coalesce(d.images, 0) AS images,
+    t.max_bytes - coalesce(u.bytes, 0) - coalesce(d.bytes, 0) AS bytes
+FROM darkroom.tenants t
+LEFT JOIN LATERAL (
+    SELECT u.images, u.bytes FROM darkroom.usage u WHERE u.tenant_id = t.id LIMIT 1
+) u ON true
+CROSS JOIN LATERAL (
+    SELECT sum(d.images)::bigint AS images, sum(d.bytes)::bigint AS bytes
+    FROM darkroom.usage_deltas d
+    WHERE d.tenant_id = t.id
+) d;
+GRANT SELECT ON darkroom.room_left TO darkroom_app;
 
 -- Registers a batch of images of any tenants. The arrays are parallel; `request_ids` holds null for "none", `presets`
 -- the names joined by commas, `tags` a JSON object or null, `times_to_live` seconds.
 --
--- Outcomes: 1 created (`image` is null, the caller knows it all); 2 there before (`image` as it stands; its deadline
--- was extended if it awaits its upload); 3 the request id came with other content; 4 unknown tenant; 5 larger than the
--- tenant's limit; 6 too many images; 7 too many bytes.
+-- The first row holds the outcomes of all items, in their order, and nothing else: 1 created (the caller knows all of
+-- it); 2 there before; 3 the request id came with other content; 4 unknown tenant; 5 larger than the tenant's limit; 6
+-- too many images; 7 too many bytes. A row follows for each item with outcome 2: its place in the batch, and the image
+-- as it stands, its deadline extended if it awaits its upload.
 --
 -- Quotas are checked against the folded usage plus all committed deltas. Batches that run at the same moment do not see
 -- each other, so a tenant may overshoot by what is in flight: at most connections × batch size images.
@@ -69,15 +66,15 @@ CREATE FUNCTION darkroom.create_images(
     traceparents text[],
     request_life interval,
     grace interval
-) RETURNS TABLE (ord integer, outcome smallint, image darkroom.image_view)
+) RETURNS TABLE (outcomes smallint[], ord integer, image darkroom.image_view)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     started CONSTANT timestamptz := now();
     has_requests CONSTANT boolean := array_remove(request_ids, NULL) <> '{}';
-    outcomes smallint[];
     targets uuid[]; -- the image that answers the item
     leaders integer[]; -- the first item of the batch that asks for the same
     crowded uuid[];
@@ -86,7 +83,9 @@ DECLARE
     lost integer[];
     item record;
 BEGIN
-    PERFORM darkroom.enter((SELECT array_agg(DISTINCT t.id) FROM unnest(tenant_ids) t (id)));
+    PERFORM set_config(
+        'darkroom.tenants', (SELECT array_agg(DISTINCT t.id) FROM unnest(tenant_ids) t (id))::text, true
+    );
 
     SELECT
         array_agg(v.outcome ORDER BY v.ord), array_agg(v.target ORDER BY v.ord), array_agg(v.leader ORDER BY v.ord)
@@ -114,7 +113,8 @@ BEGIN
         LEFT JOIN LATERAL (
             SELECT r.image_id, r.request_sha256
             FROM darkroom.requests r
-            WHERE r.tenant_id = i.tenant_id AND r.request_id = i.request_id AND r.created_at > started - request_life
+            WHERE r.tenant_id = i.tenant_id AND r.request_id = i.request_id
+                AND r.created_at + request_life > started -- not a range for the index by age
             LIMIT 1
         ) r ON has_requests
         LEFT JOIN LATERAL (
@@ -136,7 +136,7 @@ BEGIN
         WHERE i.outcome = 0
         GROUP BY i.tenant_id
     ) g
-    CROSS JOIN LATERAL darkroom.room_left(g.tenant_id) f
+    JOIN darkroom.room_left f ON f.tenant_id = g.tenant_id
     WHERE g.images > f.images OR g.bytes > f.bytes;
     IF crowded IS NOT NULL THEN
         -- One by one, so that what does not fit does not keep out what does.
@@ -148,7 +148,7 @@ BEGIN
         LOOP
             IF item.tenant_id IS DISTINCT FROM room_of THEN
                 room_of := item.tenant_id;
-                SELECT r.images, r.bytes INTO room FROM darkroom.room_left(room_of) r;
+                SELECT r.images, r.bytes INTO room FROM darkroom.room_left r WHERE r.tenant_id = room_of;
             END IF;
             IF room.images < 1 THEN
                 outcomes[item.ord] := 6;
@@ -274,14 +274,14 @@ BEGIN
         FROM locked l
         WHERE e.tenant_id = l.tenant_id AND e.id = l.id;
 
+        RETURN QUERY SELECT outcomes, NULL::integer, NULL::darkroom.image_view;
         RETURN QUERY
-        SELECT i.ord::integer, i.outcome, v
+        SELECT NULL::smallint[], i.ord::integer, v
         FROM unnest(tenant_ids, targets, outcomes) WITH ORDINALITY i (tenant_id, target, outcome, ord)
-        LEFT JOIN darkroom.image_view v ON i.outcome = 2 AND v.tenant_id = i.tenant_id AND v.id = i.target;
+        JOIN darkroom.image_view v ON v.tenant_id = i.tenant_id AND v.id = i.target
+        WHERE i.outcome = 2;
     ELSE
-        RETURN QUERY
-        SELECT i.ord::integer, i.outcome, NULL::darkroom.image_view
-        FROM unnest(outcomes) WITH ORDINALITY i (outcome, ord);
+        RETURN QUERY SELECT outcomes, NULL::integer, NULL::darkroom.image_view;
     END IF;
 END
 $$;
@@ -291,9 +291,12 @@ CREATE FUNCTION darkroom.get_images(tenant_ids uuid[], image_ids uuid[])
 RETURNS TABLE (ord integer, image darkroom.image_view)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
-    PERFORM darkroom.enter((SELECT array_agg(DISTINCT t.id) FROM unnest(tenant_ids) t (id)));
+    PERFORM set_config(
+        'darkroom.tenants', (SELECT array_agg(DISTINCT t.id) FROM unnest(tenant_ids) t (id))::text, true
+    );
     RETURN QUERY
     SELECT i.ord::integer, v
     FROM unnest(tenant_ids, image_ids) WITH ORDINALITY i (tenant_id, image_id, ord)
@@ -308,9 +311,10 @@ CREATE FUNCTION darkroom.list_images(
 ) RETURNS SETOF darkroom.image_view
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 BEGIN
-    PERFORM darkroom.enter(ARRAY[tenant]);
+    PERFORM set_config('darkroom.tenants', ARRAY[tenant]::text, true);
     IF content_sha256 IS NOT NULL THEN
         RETURN QUERY
         SELECT v.*
@@ -378,11 +382,12 @@ CREATE FUNCTION darkroom.list_similar(
 ) RETURNS TABLE (distance integer, image darkroom.image_view)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     sought bigint;
 BEGIN
-    PERFORM darkroom.enter(ARRAY[tenant]);
+    PERFORM set_config('darkroom.tenants', ARRAY[tenant]::text, true);
     SELECT i.perceptual_hash INTO sought FROM darkroom.images i
     WHERE i.tenant_id = tenant AND i.id = likeness_of AND i.state = 3;
     IF sought IS NULL THEN
@@ -390,28 +395,28 @@ BEGIN
         RETURN;
     END IF;
     RETURN QUERY
-    SELECT found.distance, v
-    FROM (
-        SELECT i.id, n.distance
+    WITH near AS MATERIALIZED (
+        -- From the index alone.
+        SELECT i.id, bit_count((i.perceptual_hash # sought)::bit(64))::integer AS distance
         FROM darkroom.images i
-        CROSS JOIN LATERAL (SELECT bit_count((i.perceptual_hash # sought)::bit(64))::integer AS distance) n
-        WHERE i.tenant_id = tenant AND i.state = 3 AND i.perceptual_hash IS NOT NULL AND i.id <> likeness_of
-            AND 3 = ANY (states) AND n.distance <= max_distance
-            AND (after_distance IS NULL OR n.distance > after_distance
-                OR n.distance = after_distance AND i.id < before)
-            AND (content_sha256 IS NULL OR i.sha256 = content_sha256)
-            AND NOT EXISTS (
-                SELECT FROM unnest(tag_keys, tag_values) w (key, value)
-                WHERE NOT EXISTS (
-                    SELECT FROM darkroom.tags t
-                    WHERE t.tenant_id = i.tenant_id AND t.image_id = i.id AND t.key = w.key AND t.value = w.value
-                )
+        WHERE i.tenant_id = tenant AND i.state = 3 AND i.perceptual_hash IS NOT NULL
+            AND bit_count((i.perceptual_hash # sought)::bit(64)) <= max_distance
+    )
+    SELECT n.distance, v
+    FROM near n
+    JOIN darkroom.image_view v ON v.tenant_id = tenant AND v.id = n.id
+    WHERE n.id <> likeness_of AND 3 = ANY (states)
+        AND (after_distance IS NULL OR n.distance > after_distance OR n.distance = after_distance AND n.id < before)
+        AND (content_sha256 IS NULL OR v.sha256 = content_sha256)
+        AND NOT EXISTS (
+            SELECT FROM unnest(tag_keys, tag_values) w (key, value)
+            WHERE NOT EXISTS (
+                SELECT FROM darkroom.tags t
+                WHERE t.tenant_id = v.tenant_id AND t.image_id = v.id AND t.key = w.key AND t.value = w.value
             )
-        ORDER BY n.distance, i.id DESC
-        LIMIT page
-    ) found
-    JOIN darkroom.image_view v ON v.tenant_id = tenant AND v.id = found.id
-    ORDER BY found.distance, v.id DESC;
+        )
+    ORDER BY n.distance, n.id DESC
+    LIMIT page;
 END
 $$;
 
@@ -423,11 +428,12 @@ CREATE FUNCTION darkroom.change_own_image(
 ) RETURNS integer
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
     trace text;
 BEGIN
-    PERFORM darkroom.enter(ARRAY[tenant]);
+    PERFORM set_config('darkroom.tenants', ARRAY[tenant]::text, true);
     UPDATE darkroom.images i
     SET (state, version, revision, updated_at, upload_expires_at, deleted_at, receipt, purge_after, due_at) = (
         SELECT
@@ -461,12 +467,13 @@ CREATE FUNCTION darkroom.lease_requests(tenant_ids uuid[], wanted integer[])
 RETURNS TABLE (tenant_id uuid, granted integer, second bigint)
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 DECLARE
     this_second CONSTANT bigint := floor(extract(epoch FROM now()));
 BEGIN
-    PERFORM darkroom.enter(tenant_ids);
+    PERFORM set_config('darkroom.tenants', tenant_ids::text, true);
     RETURN QUERY
     WITH asked AS (
         INSERT INTO darkroom.request_leases AS l (tenant_id, second, wanted)
@@ -490,16 +497,17 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
 AS $$
 #variable_conflict use_column
 BEGIN
-    PERFORM darkroom.enter(ARRAY[tenant]);
+    PERFORM set_config('darkroom.tenants', ARRAY[tenant]::text, true);
     RETURN QUERY
     SELECT
         t.max_images - r.images, t.max_bytes - r.bytes, t.max_image_bytes, t.max_images, t.max_bytes,
         t.requests_per_second
     FROM darkroom.tenants t
-    CROSS JOIN LATERAL darkroom.room_left(t.id) r
+    JOIN darkroom.room_left r ON r.tenant_id = t.id
     WHERE t.id = tenant;
 END
 $$;

@@ -53,7 +53,9 @@ class BatchCalls:
                 Kind.MALFORMED, f"at most {self._max_items} items a batch, got {len(items)}", pointer="/items"
             )
 
-    async def create(self, items: Sequence[pb.CreateImageRequest], timeout: float | None) -> list[pb.CreateImageResult]:
+    async def create(
+        self, items: Sequence[pb.CreateImageRequest], timeout: float | None
+    ) -> pb.BatchCreateImagesResponse:
         """Registers images."""
         self.check_size(items)
         try:
@@ -62,14 +64,16 @@ class BatchCalls:
             errors = {item.item_id: error for item in items if (error := checks.create_error(item)) is not None}
             if not errors:
                 raise
-        results = [pb.CreateImageResult(item_id=number, error=error.to_status()) for number, error in errors.items()]
-        return results + await self._create([item for item in items if item.item_id not in errors], timeout)
+        response = await self._create([item for item in items if item.item_id not in errors], timeout)
+        for number, error in errors.items():
+            response.results.add(item_id=number, error=error.to_status())
+        return response
 
     async def _create(
         self, items: Sequence[pb.CreateImageRequest], timeout: float | None
-    ) -> list[pb.CreateImageResult]:
+    ) -> pb.BatchCreateImagesResponse:
         if not items:
-            return []
+            return pb.BatchCreateImagesResponse()
         batch = NewImages(
             tenant_ids=[item.tenant_id for item in items],
             image_ids=[item.image_id for item in items],
@@ -86,46 +90,43 @@ class BatchCalls:
             traceparents=[item.traceparent for item in items],
         )
         rows = await self._batches.create_images(batch, timeout)
-        now = rows[0]["now"]
-        created_at = timestamp(now)
-        # A batch's tickets mostly live equally long.
-        expiries: dict[float, Timestamp] = {}
-        results: list[pb.CreateImageResult] = []
-        for row in rows:
-            index = row["ord"] - 1
+        created_at = timestamp(rows[0]["now"])
+        there_before = {row["ord"]: row for row in rows[1:]}
+        # What all new images of one life have in common; most batches have one life.
+        templates: dict[float, pb.Image] = {}
+        response = pb.BatchCreateImagesResponse()
+        for index, outcome in enumerate(rows[0]["outcomes"]):
             item = items[index]
-            outcome = row["outcome"]
+            result = response.results.add()
+            result.item_id = item.item_id
             if outcome == _CREATED:
                 life = batch.times_to_live[index]
-                expires_at = expiries.get(life)
-                if expires_at is None:
-                    expires_at = expiries[life] = _later(created_at, life)
-                image = pb.Image(
-                    id=item.image_id,
-                    tenant_id=item.tenant_id,
-                    state=pb.Image.AWAITING_UPLOAD,
-                    filename=item.filename,
-                    content_type=item.content_type,
-                    size=item.size,
-                    sha256=item.sha256,
-                    upload_method=batch.upload_methods[index],
-                    presets=item.presets,
-                    original_key=original_key(item.tenant_id, item.image_id),
-                    upload_expires_at=expires_at,
-                    tags=item.tags,
-                    etag=_FIRST_ETAG,
-                    created_at=created_at,
-                    updated_at=created_at,
-                )
-                results.append(pb.CreateImageResult(item_id=item.item_id, image=image))
+                template = templates.get(life)
+                if template is None:
+                    template = templates[life] = _template(created_at, life)
+                # Field by field into the response itself: a third of the cost of a message that is copied there.
+                image = result.image
+                image.CopyFrom(template)
+                image.id = item.image_id
+                image.tenant_id = item.tenant_id
+                image.filename = item.filename
+                image.content_type = item.content_type
+                image.size = item.size
+                image.sha256 = item.sha256
+                image.upload_method = pb.UploadMethod.ValueType(batch.upload_methods[index])
+                image.original_key = original_key(item.tenant_id, item.image_id)
+                if item.presets:
+                    image.presets.extend(item.presets)
+                if item.tags:
+                    image.tags.update(item.tags)
             elif outcome in _REFUSED_STATUS:
-                results.append(pb.CreateImageResult(item_id=item.item_id, error=_REFUSED_STATUS[outcome]))
-            elif row["id"] is None:
-                # The request id outlived the image that it made.
-                results.append(pb.CreateImageResult(item_id=item.item_id, error=_NO_IMAGE))
+                result.error.CopyFrom(_REFUSED_STATUS[outcome])
+            elif (row := there_before.get(index + 1)) is not None:
+                result.image.CopyFrom(image_of_row(row))
             else:
-                results.append(pb.CreateImageResult(item_id=item.item_id, image=image_of_row(row)))
-        return results
+                # The request id outlived the image that it made.
+                result.error.CopyFrom(_NO_IMAGE)
+        return response
 
     async def get(self, items: Sequence[pb.GetImageRequest], timeout: float | None) -> list[pb.GetImageResult]:
         """Reads images."""
@@ -208,6 +209,16 @@ class BatchCalls:
 _FIRST_ETAG: Final = etag(1)
 _NO_SECRET: Final = bytes(32)
 _MOST_WANTED: Final = 1_000_000  # keeps the sum of a batch within an integer
+
+
+def _template(created_at: Timestamp, life: float) -> pb.Image:
+    return pb.Image(
+        state=pb.Image.AWAITING_UPLOAD,
+        upload_expires_at=_later(created_at, life),
+        etag=_FIRST_ETAG,
+        created_at=created_at,
+        updated_at=created_at,
+    )
 
 
 def _later(moment: Timestamp, seconds: float) -> Timestamp:

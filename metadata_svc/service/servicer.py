@@ -81,8 +81,7 @@ class MetadataServicer(WorkerCalls, rpc.MetadataServiceServicer):
         self, request: pb.BatchCreateImagesRequest, context: Context
     ) -> pb.BatchCreateImagesResponse:
         """See the proto."""
-        results = await self._calls.create(request.items, context.time_remaining())
-        return pb.BatchCreateImagesResponse(results=results)
+        return await self._calls.create(request.items, context.time_remaining())
 
     async def BatchGetImages(self, request: pb.BatchGetImagesRequest, context: Context) -> pb.BatchGetImagesResponse:
         """See the proto."""
