@@ -1,0 +1,53 @@
+"""Which codecs are loaded, and whether they are the ones we mean: checked when the sandbox starts."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+from typing import Final
+
+import PIL
+import pillow_avif
+import pillow_heif
+from PIL import _imaging, features
+
+# Raise it with every change of the pipeline that changes bytes: variants' keys follow.
+PIPELINE_VERSION: Final = 1
+_NEEDED: Final = ("jpg", "zlib", "webp", "littlecms2", "libtiff")
+# `vpmaddwd` on 256-bit registers (VEX.256.66.0F F5), the heart of pillow-simd's resampling when it is compiled for
+# AVX2: dozens of times (63), where plain Pillow has it never.
+_AVX2: Final = re.compile(rb"\xc5[" + re.escape(bytes(range(0x05, 0x100, 8))) + rb"]\xf5", re.DOTALL)
+_AVX2_LEAST: Final = 20
+
+
+class CodecError(Exception):
+    """The codecs that are loaded are not the ones that the pipeline was made for."""
+
+
+def verify() -> str:
+    """Checks the codecs and names the build: code, codecs and SIMD level. Raises `CodecError`."""
+    missing = [name for name in _NEEDED if not features.check(name)]
+    if missing:
+        raise CodecError(f"Pillow was built without {', '.join(missing)}")
+    simd = _simd() if platform.machine() == "x86_64" else "none"
+    versions = [
+        f"pipeline {PIPELINE_VERSION}",
+        f"pillow {PIL.__version__}",
+        f"simd {simd}",
+        *(f"{name} {features.version(name)}" for name in _NEEDED),
+        f"heif {pillow_heif.__version__} {pillow_heif.libheif_version()}",
+        f"avif {pillow_avif.__version__}",
+    ]
+    return "; ".join(versions)
+
+
+def _simd() -> str:
+    """The SIMD level of the loaded Pillow on x86-64: it must be pillow-simd, compiled for AVX2."""
+    if ".post" not in PIL.__version__:
+        raise CodecError(f"Pillow {PIL.__version__} has replaced pillow-simd: some package was installed with it")
+    library = Path(str(_imaging.__file__))
+    found = len(_AVX2.findall(library.read_bytes()))
+    if found < _AVX2_LEAST:
+        raise CodecError(f"{library.name} has no AVX2 code: pillow-simd must be compiled with CC='cc -mavx2'")
+    return "avx2"

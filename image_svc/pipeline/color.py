@@ -1,0 +1,84 @@
+"""Colour: any profile to sRGB, any mode to 8-bit L, RGB or RGBA."""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from PIL import Image, ImageCms
+
+from image_svc.pipeline.types import Reason, Rejected
+
+# Which profiles fit which pixels, by the colour space in the profile's header (ICC.1:2022, 7.2.6).
+_SPACES: Final = {"L": "GRAY", "RGB": "RGB ", "RGBA": "RGB ", "CMYK": "CMYK"}
+# A profile that moves none of these colours by more than this is sRGB for our purpose, whatever it calls itself.
+_SAME: Final = 1
+_STEPS: Final = (0, 16, 48, 96, 144, 192, 224, 255)
+_SIXTEEN_BIT: Final = frozenset({"I;16", "I;16B", "I;16L", "I;16N"})
+
+
+def resizable(picture: Image.Image) -> Image.Image:
+    """The decoded picture in a mode that can be resampled without loss of meaning: L, RGB, RGBA or CMYK.
+
+    Palettes are looked up, colour keys become alpha, 16-bit greys are scaled (not clipped) to 8. Raises `Rejected` for
+    samples that have no agreed range (32-bit integers, floats, Lab).
+    """
+    transparent = "transparency" in picture.info
+    mode = picture.mode
+    if mode in _SIXTEEN_BIT:
+        wide = picture.convert("I")
+        picture = wide.point([(value * 255 + 32767) // 65535 for value in range(65536)], "L")
+    elif mode == "1":
+        picture = picture.convert("RGBA" if transparent else "L")
+    elif mode in {"P", "PA"}:
+        picture = picture.convert("RGBA" if transparent or mode == "PA" else "RGB")
+    elif mode in {"LA", "La", "RGBa"} or (transparent and mode in {"L", "RGB"}):
+        picture = picture.convert("RGBA")
+    elif mode in {"YCbCr", "RGBX"}:
+        picture = picture.convert("RGB")
+    elif mode not in _SPACES:
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, f"Pixels of the kind {mode} are not accepted.")
+    return picture
+
+
+def to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
+    """The picture (L, RGB, RGBA, CMYK) as L, RGB or RGBA in sRGB; a profile that is broken or does not fit is ignored."""
+    if profile:
+        transform = _transform(picture.mode, profile)
+        if transform is not None:
+            return ImageCms.applyTransform(picture, transform) or picture
+    return picture.convert("RGB") if picture.mode == "CMYK" else picture
+
+
+def _transform(mode: str, profile: bytes) -> ImageCms.ImageCmsTransform | None:
+    """The way from a profile to sRGB; `None` where there is none, or nothing to do."""
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space != _SPACES[mode]:
+            return None
+        target = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        output = "RGBA" if mode == "RGBA" else "RGB"
+        transform = ImageCms.buildTransform(source, target, mode, output, ImageCms.Intent.PERCEPTUAL)
+        if mode == "CMYK":
+            return transform
+        # An image must be of the mode that the transform was made for: Pillow 12.1.1 does not check it.
+        return None if _changes_nothing(transform, mode) else transform
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
+        return None
+
+
+def _changes_nothing(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    colors = (
+        bytes(v for v in _STEPS)
+        if mode == "L"
+        else bytes(
+            v for r in _STEPS for g in _STEPS for b in _STEPS for v in ((r, g, b) if mode == "RGB" else (r, g, b, 255))
+        )
+    )
+    count = len(colors) // len(mode)
+    sample = Image.frombytes(mode, (count, 1), colors)
+    after = ImageCms.applyTransform(sample, transform)
+    if after is None:
+        return False
+    before = sample.convert(after.mode).tobytes()
+    return all(abs(a - b) <= _SAME for a, b in zip(before, after.tobytes(), strict=True))

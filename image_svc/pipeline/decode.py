@@ -1,0 +1,143 @@
+"""Opens a file with the one decoder that its bytes name, and reads its pixels no larger than anybody needs them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from mmap import mmap
+from typing import Any, Final
+
+import pillow_heif
+from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+from pillow_avif import AvifImagePlugin
+from pillow_heif.as_plugin import HeifImageFile
+
+from image_svc.pipeline.caps import Caps
+from image_svc.pipeline.color import resizable
+from image_svc.pipeline.geometry import Size
+from image_svc.pipeline.headers import Header, inspect
+from image_svc.pipeline.memory import peak_bytes
+from image_svc.pipeline.sniff import HEAD_BYTES, Format, check_content_type, sniff
+from image_svc.pipeline.types import Reason, Rejected
+
+# Our caps stand before the decoders, and know more of the file than a number of pixels.
+Image.MAX_IMAGE_PIXELS = None
+# A child is one thread of work; more threads would only blur what it costs.
+pillow_heif.options.DECODE_THREADS = 1
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+
+# The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess).
+_OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
+    Format.JPEG: JpegImageFile,
+    Format.PNG: PngImageFile,
+    Format.WEBP: WebPImageFile,
+    Format.GIF: GifImageFile,
+    Format.AVIF: AvifImagePlugin.AvifImageFile,
+    Format.HEIF: HeifImageFile,
+    Format.TIFF: TiffImageFile,
+}
+_EXIF_ORIENTATION: Final = 0x0112
+# EXIF 2.32, 4.6.4: how the stored picture is turned to stand upright.
+_TURNS: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A file whose header is known and within the caps; no pixel is decoded yet."""
+
+    format: Format
+    header: Header
+    picture: Image.Image
+    orientation: int
+    frames: int
+    profile: bytes | None
+
+    @property
+    def upright(self) -> Size:
+        """Width and height after orientation."""
+        width, height = self.picture.size
+        return (height, width) if self.orientation in _LYING else (width, height)
+
+    def stored(self, size: Size) -> Size:
+        """An upright size as the stored picture has it."""
+        return (size[1], size[0]) if self.orientation in _LYING else size
+
+    def turn(self, picture: Image.Image) -> Image.Image:
+        """A copy of the stored picture, upright."""
+        turn = _TURNS.get(self.orientation)
+        return picture if turn is None else picture.transpose(turn)
+
+
+def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Opened:
+    """Decides what the file is and whether it may be decoded. Raises `Rejected`."""
+    format_ = sniff(data[:HEAD_BYTES])
+    check_content_type(announced_content_type, format_)
+    header = inspect(data, format_, caps)
+    if header.size is not None:
+        caps.check_pixels(header.size[0], header.size[1], 0)
+    picture = _guarded(lambda: _OPENERS[format_](io.BytesIO(data)))
+    # Two readers of one header must agree, or one of them was lied to.
+    if header.size is not None and picture.size != header.size and format_ is not Format.GIF:
+        raise Rejected(Reason.NOT_AN_IMAGE, "The file's header contradicts itself.")
+    frames = header.frames if format_ is not Format.AVIF else _guarded(lambda: int(getattr(picture, "n_frames", 1)))
+    caps.check_frames(frames)
+    caps.check_pixels(picture.width, picture.height, 0)
+    return Opened(format_, header, picture, _orientation(picture), frames, picture.info.get("icc_profile") or None)
+
+
+def pixels(opened: Opened, needed: Size, caps: Caps) -> Image.Image:
+    """The stored picture's pixels, ready to be resampled, at least `needed` (an upright size) where it is that large.
+
+    A JPEG is shrunk while it is decoded: the cosine transform gives a half, a quarter or an eighth for less than the
+    whole. Raises `Rejected`; MemoryError where the address space is used up.
+    """
+    picture, full = opened.picture, opened.picture.size
+    if opened.format is Format.JPEG:
+        _guarded(lambda: picture.draft(None, opened.stored(needed)))
+    needs = peak_bytes(opened.format, picture.mode, full, picture.size, opened.header)
+    caps.check_pixels(full[0], full[1], needs)
+    _guarded(picture.load)
+    ready: Image.Image = _guarded(lambda: resizable(picture))
+    return ready
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        value = picture.getexif().get(_EXIF_ORIENTATION, 1)
+    except Exception:  # broken EXIF is no reason to refuse the pixels
+        return 1
+    return value if isinstance(value, int) and value in _TURNS else 1
+
+
+def _guarded(work: Callable[[], Any]) -> Any:
+    """Runs a decoder. What it raises, other than for want of memory, is the file's fault."""
+    try:
+        return work()
+    except (Rejected, MemoryError):
+        raise
+    except EOFError:
+        raise _truncated() from None
+    except Exception as error:
+        text = str(error).lower()
+        if "truncated" in text or "end of file" in text or "eof" in text:
+            raise _truncated() from None
+        raise Rejected(Reason.NOT_AN_IMAGE, "The file starts like an image, but cannot be decoded.") from error
+
+
+def _truncated() -> Rejected:
+    return Rejected(Reason.TRUNCATED, "The file ends before the picture does.")

@@ -1,0 +1,108 @@
+"""The pipeline: one pass from a file to its facts and variants.
+
+The pixels are decoded once, no larger than the largest variant needs; each smaller copy is made from the next larger
+one; colour is converted after the first reduction, when there is less of it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from mmap import ACCESS_READ, mmap
+
+from PIL import Image
+
+from image_svc.pipeline import crop, facts
+from image_svc.pipeline.caps import Caps
+from image_svc.pipeline.color import to_srgb
+from image_svc.pipeline.decode import Opened, open_file, pixels
+from image_svc.pipeline.encode import ENCODINGS, encode, rgb
+from image_svc.pipeline.geometry import Plan, Size, covers, inside, plan
+from image_svc.pipeline.presets import Preset
+from image_svc.pipeline.types import Facts, Reason, Rejected, Variant
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What was seen and made; a variant for each preset, in their order."""
+
+    facts: Facts
+    variants: tuple[Variant, ...]
+
+
+def develop(
+    source: int, announced_content_type: str | None, presets: Sequence[Preset], sinks: Sequence[int], caps: Caps
+) -> Result:
+    """Develops the file behind a descriptor and writes each preset's variant to the descriptor of the same place.
+
+    Raises `Rejected`; MemoryError where the address space is used up.
+    """
+    size = os.fstat(source).st_size
+    if size == 0:
+        raise Rejected(Reason.NOT_AN_IMAGE, "The file is empty.")
+    with mmap(source, size, access=ACCESS_READ) as data:
+        opened = open_file(data, announced_content_type, caps)
+        plans = [plan(preset, opened.upright) for preset in presets]
+        probe = inside(opened.upright, facts.PROBE_SIDE)
+        sizes = sorted({probe, *(each.whole for each in plans)}, key=lambda whole: (-whole[0] * whole[1], whole))
+        needed = (max(whole[0] for whole in sizes), max(whole[1] for whole in sizes))
+        copies = _copies(opened, pixels(opened, needed, caps), sizes)
+        small = copies[probe]
+        seen = Facts(
+            format=opened.format.value,
+            width=opened.upright[0],
+            height=opened.upright[1],
+            frames=opened.frames,
+            thumbhash=facts.placeholder(small),
+            color=facts.dominant_color(small),
+            perceptual_hash=facts.perceptual_hash(small),
+        )
+        variants = tuple(_variant(each, copies[each.whole], sink) for each, sink in zip(plans, sinks, strict=True))
+    return Result(seen, variants)
+
+
+def _copies(opened: Opened, stored: Image.Image, sizes: Sequence[Size]) -> dict[Size, Image.Image]:
+    """An upright copy in sRGB for each size, the largest first, each from the smallest that serves."""
+    copies: dict[Size, Image.Image] = {}
+    for size in sizes:
+        larger = [copy for copy in copies.values() if covers(copy.size, size)]
+        if larger:
+            copies[size] = _resized(min(larger, key=lambda copy: copy.width * copy.height), size)
+        else:
+            reduced = _resized(stored, opened.stored(size))
+            copies[size] = _upright(opened, to_srgb(reduced, opened.profile))
+    return copies
+
+
+def _upright(opened: Opened, picture: Image.Image) -> Image.Image:
+    picture = opened.turn(picture)
+    if picture is opened.picture:  # neither reduced nor turned: without the file behind it, which saving would ask for
+        picture = picture.copy()
+    return picture if picture.mode in {"RGB", "RGBA"} else picture.convert("RGB")
+
+
+def _resized(picture: Image.Image, size: Size) -> Image.Image:
+    return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _variant(each: Plan, copy: Image.Image, sink: int) -> Variant:
+    preset, picture = each.preset, copy
+    if each.window != each.whole:
+        left, top = crop.window(copy, each.window)
+        picture = copy.crop((left, top, left + each.window[0], top + each.window[1]))
+    if each.canvas != picture.size:
+        ground = Image.new("RGB", each.canvas, rgb(preset.background))
+        place = ((each.canvas[0] - picture.width) // 2, (each.canvas[1] - picture.height) // 2)
+        ground.paste(picture, place, picture.getchannel("A") if picture.mode == "RGBA" else None)
+        picture = ground
+    encode(picture, preset, sink)
+    encoding = ENCODINGS[preset.format]
+    return Variant(
+        preset=preset.name,
+        content_type=encoding.content_type,
+        extension=encoding.extension,
+        width=picture.width,
+        height=picture.height,
+        size=os.fstat(sink).st_size,
+    )

@@ -1,0 +1,52 @@
+"""Pixels to files. Nothing but pixels goes in, so nothing else can come out: no EXIF, no profile, no comment."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any, Final
+
+from PIL import Image
+
+from image_svc.pipeline.facts import flatten
+from image_svc.pipeline.presets import OutputFormat, Preset
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How a format is written: Pillow's name and options, and how the outside calls it."""
+
+    pillow: str
+    content_type: str
+    extension: str
+    alpha: bool
+    options: dict[str, Any]
+
+
+ENCODINGS: Final[dict[OutputFormat, Encoding]] = {
+    # Method 4, the default, costs 2.5 times the CPU for 3 % of the bytes.
+    "webp": Encoding("WEBP", "image/webp", "webp", alpha=True, options={"method": 2}),
+    # Optimised Huffman tables: 9 ms more at 2048 pixels for 5 % of the bytes. Progressive would cost 30.
+    "jpeg": Encoding("JPEG", "image/jpeg", "jpg", alpha=False, options={"optimize": True, "subsampling": "4:2:0"}),
+    # Speed 8 of 10: 175 ms at 1280 pixels; 6 would take 600.
+    "avif": Encoding("AVIF", "image/avif", "avif", alpha=True, options={"speed": 8, "max_threads": 1}),
+    "png": Encoding("PNG", "image/png", "png", alpha=True, options={"compress_level": 6}),
+}
+
+
+def encode(picture: Image.Image, preset: Preset, sink: int) -> None:
+    """Writes an L, RGB or RGBA picture to a file descriptor, at its start; the descriptor stays open."""
+    encoding = ENCODINGS[preset.format]
+    if picture.mode == "RGBA" and not encoding.alpha:
+        picture = flatten(picture, rgb(preset.background))
+    elif picture.mode == "L" and preset.format in {"webp", "avif"}:
+        picture = picture.convert("RGB")
+    quality = {} if preset.format == "png" else {"quality": preset.quality}
+    # A real descriptor: Pillow's JPEG and PNG writers then write to it straight from C.
+    with os.fdopen(sink, "wb", closefd=False) as file:
+        picture.save(file, encoding.pillow, **encoding.options, **quality)
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    """`#rrggbb` as three numbers."""
+    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)

@@ -1,0 +1,65 @@
+"""What is remembered of a picture: its placeholder, its colour and a hash that finds its copies."""
+
+from __future__ import annotations
+
+import math
+from operator import mul
+from typing import Final
+
+from PIL import Image
+
+from image_svc.pipeline.geometry import inside
+from image_svc.pipeline.thumbhash import thumbhash
+
+# The side of the copy that facts are computed from: enough for all three.
+PROBE_SIDE: Final = 256
+# Cells that a placeholder can show are a seventh of a side; this samples each one more than four times.
+_THUMBHASH_SIDE: Final = 32
+_COLOR_SIDE: Final = 64
+_COLORS: Final = 8
+# pHash (https://www.phash.org, Zauner 2010): 8x8 terms of a 32x32 cosine transform, without its first row and column.
+_HASH_SIDE: Final = 32
+_HASH_TERMS: Final = range(1, 9)
+_COSINES: Final = [
+    [math.cos(math.pi / _HASH_SIDE * term * (at + 0.5)) for at in range(_HASH_SIDE)] for term in _HASH_TERMS
+]
+_WHITE: Final = (255, 255, 255)
+
+
+def placeholder(picture: Image.Image) -> bytes:
+    """The ThumbHash of an RGB or RGBA picture."""
+    return thumbhash(picture.resize(inside(picture.size, _THUMBHASH_SIDE), Image.Resampling.BOX))
+
+
+def dominant_color(picture: Image.Image) -> str:
+    """The colour that most of the picture has, `#rrggbb`: the largest of eight clusters; transparent is white."""
+    small = flatten(picture.resize(inside(picture.size, _COLOR_SIDE), Image.Resampling.BOX), _WHITE)
+    clustered = small.quantize(_COLORS, Image.Quantize.MEDIANCUT)
+    counts = clustered.getcolors() or []
+    _, index = max((count, -int(str(index))) for count, index in counts)
+    palette = clustered.getpalette() or []
+    red, green, blue = palette[-3 * index : -3 * index + 3]
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def perceptual_hash(picture: Image.Image) -> int:
+    """64 bits that differ in few places between copies of a picture of other sizes, formats and qualities."""
+    grey = flatten(picture, _WHITE).convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BOX).tobytes()
+    rows = [grey[y * _HASH_SIDE : (y + 1) * _HASH_SIDE] for y in range(_HASH_SIDE)]
+    along = [[sum(map(mul, row, cosines)) for row in rows] for cosines in _COSINES]
+    terms = [sum(map(mul, column, cosines)) for cosines in _COSINES for column in along]
+    ordered = sorted(terms)
+    median = (ordered[31] + ordered[32]) / 2
+    bits = 0
+    for term in terms:
+        bits = bits << 1 | (term > median)
+    return bits
+
+
+def flatten(picture: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """The picture as RGB, its transparent parts on a colour."""
+    if picture.mode == "RGBA":
+        ground = Image.new("RGB", picture.size, background)
+        ground.paste(picture, mask=picture.getchannel("A"))
+        return ground
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

@@ -1,0 +1,86 @@
+"""JPEG: ITU-T T.81, annex B."""
+
+from __future__ import annotations
+
+import re
+from mmap import mmap
+from typing import Final
+
+from image_svc.pipeline.caps import Caps
+from image_svc.pipeline.headers.header import Header, malformed, truncated
+from image_svc.pipeline.types import Reason, Rejected
+
+_SOF_BASELINE: Final = (0xC0, 0xC1)
+_SOF_PROGRESSIVE: Final = 0xC2
+_SOF_OTHER: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SOS: Final = 0xDA
+_EOI: Final = 0xD9
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+# The next marker after coded data: 0xFF00 is a stuffed byte, D0-D7 restart the coder.
+_MARKER: Final = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
+# What a decoder keeps of each sample until the last scan: one 16-bit coefficient.
+_COEFFICIENT_BYTES: Final = 2
+
+
+def inspect(data: mmap, caps: Caps) -> Header:
+    """Walks the markers as libjpeg does: dimensions, components and the number of scans.
+
+    Exactly one frame header is admitted, before the first scan, so that every later reader sees the same one.
+    """
+    frame: Header | None = None
+    scans = 0
+    at = 2
+    while match := _MARKER.search(data, at):
+        marker = match[1][0]
+        at = match.end()
+        if marker == _EOI:
+            break
+        if marker in _ALONE:
+            continue
+        length = int.from_bytes(data[at : at + 2], "big")
+        if length < 2 or at + length > len(data):
+            break
+        if marker in _SOF_OTHER:
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, "This kind of JPEG (lossless or arithmetic) is not accepted.")
+        if marker in _SOF_BASELINE or marker == _SOF_PROGRESSIVE:
+            if frame is not None:
+                raise malformed("it has two frame headers")
+            frame = _frame(data[at + 2 : at + length])
+        elif marker == _SOS:
+            if frame is None:
+                raise malformed("its data come before its header")
+            scans += 1
+            if scans > caps.max_scans:
+                raise Rejected(Reason.TOO_COMPLEX, f"The JPEG has more than {caps.max_scans} scans.")
+            several = scans > 1 or data[at + 2] != frame.components
+        at += length
+    if frame is None or scans == 0:
+        raise truncated()
+    # A single scan of all components is decoded row by row; otherwise all coefficients wait for the last scan.
+    return frame if not several and scans == 1 else _with_coefficients(frame)
+
+
+def _frame(segment: bytes) -> Header:
+    """Reads a frame header (B.2.2)."""
+    if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
+        raise malformed("its header is cut short")
+    if segment[0] != 8:
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, f"JPEG with {segment[0]} bits a sample is not accepted.")
+    height, width, components = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big"), segment[5]
+    if components not in {1, 3, 4}:
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, f"JPEG with {components} components is not accepted.")
+    if not width or not height:
+        raise malformed("its dimensions are zero")
+    factors = [(segment[at] >> 4, segment[at] & 15) for at in range(7, 7 + 3 * components, 3)]
+    if not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in factors):
+        raise malformed("its sampling factors are out of range")
+    samples = sum(h * v for h, v in factors) / (max(h for h, _ in factors) * max(v for _, v in factors))
+    return Header(size=(width, height), components=components, stored_bytes_per_pixel=samples)
+
+
+def _with_coefficients(frame: Header) -> Header:
+    return Header(
+        size=frame.size,
+        components=frame.components,
+        stored_bytes_per_pixel=frame.stored_bytes_per_pixel * _COEFFICIENT_BYTES,
+    )

@@ -1,0 +1,84 @@
+"""One child, one file: gives up everything that it does not need, then looks at the first byte."""
+
+from __future__ import annotations
+
+import gc
+import os
+import resource
+import signal
+import traceback
+from collections.abc import Sequence
+from typing import Final, NoReturn
+
+import msgspec
+
+from image_svc.pipeline.caps import Caps
+from image_svc.pipeline.develop import develop
+from image_svc.pipeline.types import Reason, Rejected
+from image_svc.sandbox import seccomp
+from image_svc.sandbox.types import SandboxLimits
+from image_svc.sandbox.wire import Answer, Job
+
+# Address space for what is not a picture's pixels: interpreter, codecs, encoders' own buffers.
+_OVERHEAD_BYTES: Final = 256 * 1024 * 1024
+
+
+def run(job: Job, descriptors: Sequence[int], filter_: bytes) -> NoReturn:
+    """Develops the file and ends the process: with status 0 where the answer was written, 1 where not."""
+    status = 1
+    try:
+        source, answer, *sinks = _confine(job.limits, descriptors, filter_)
+        said = _answer(job, source, sinks)
+        os.pwrite(answer, msgspec.json.encode(said), 0)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _answer(job: Job, source: int, sinks: Sequence[int]) -> Answer:
+    try:
+        result = develop(source, job.content_type, job.presets, sinks, caps(job.limits))
+    except Rejected as verdict:
+        return Answer(rejected=(verdict.reason.value, verdict.detail))
+    except MemoryError:
+        return Answer(rejected=(Reason.TOO_COMPLEX.value, "Decoding the file takes more memory than it may."))
+    except Exception:
+        return Answer(failure=traceback.format_exc(limit=-8))
+    return Answer(facts=result.facts, variants=result.variants)
+
+
+def caps(limits: SandboxLimits) -> Caps:
+    """The caps on headers that follow from the limits."""
+    return Caps(
+        max_pixels=limits.max_pixels,
+        max_frames=limits.max_frames,
+        max_scans=limits.max_scans,
+        max_inflated_bytes=limits.max_inflated_bytes,
+        memory_bytes=limits.address_space_bytes - _OVERHEAD_BYTES,
+    )
+
+
+def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: bytes) -> list[int]:
+    """Leaves the process its descriptors, moved to 3 and up, and its limits; returns where they are now."""
+    seccomp.die_with_parent(signal.SIGKILL)
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails instead
+    # First out of the way, so that none is closed by another's move; 0 to 2 are /dev/null since the helper's start.
+    above = max([*descriptors, 2 + len(descriptors)]) + 1
+    moved = [os.dup2(descriptor, above + place) for place, descriptor in enumerate(descriptors)]
+    places = [os.dup2(descriptor, 3 + place) for place, descriptor in enumerate(moved)]
+    os.closerange(3 + len(places), above + len(moved) + 4096)
+    for kind, soft, hard in (
+        (resource.RLIMIT_CORE, 0, 0),
+        (resource.RLIMIT_AS, limits.address_space_bytes, limits.address_space_bytes),
+        (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1),
+        (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
+        (resource.RLIMIT_FSIZE, limits.variant_bytes, limits.variant_bytes),
+    ):
+        resource.setrlimit(kind, (soft, hard))
+    gc.disable()  # one file, then the process ends
+    seccomp.apply(filter_)
+    return places

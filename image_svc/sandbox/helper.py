@@ -1,0 +1,127 @@
+"""The helper: a small process with codecs and nothing else, which forks a child for each file.
+
+It is executed with an empty environment before there is anything to leak, and holds one socket. It decides nothing: it
+forks, kills when told to, and reports how a child ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import os
+import selectors
+import signal
+import socket
+import sys
+from typing import Final
+
+import msgspec
+from PIL import Image
+
+from image_svc.pipeline import codecs, facts
+from image_svc.sandbox import child, seccomp
+from image_svc.sandbox.wire import LARGEST, Ended, Job, Order, Report
+
+_MOST_DESCRIPTORS: Final = 64
+_orders: Final = msgspec.json.Decoder(Order)
+
+
+class Helper:
+    """Serves one parent, until the socket ends."""
+
+    def __init__(self, parent: socket.socket) -> None:
+        self._parent = parent
+        self._filter = seccomp.program()
+        self._children: dict[int, int] = {}  # job by process
+        self._selector = selectors.DefaultSelector()
+
+    def serve(self) -> None:
+        """Works until the parent is gone; what is in work then dies with this process."""
+        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # only its byte in the pipe matters
+        self._selector.register(self._parent, selectors.EVENT_READ)
+        self._selector.register(read, selectors.EVENT_READ)
+        while True:
+            for key, _ in self._selector.select():
+                if key.fileobj is self._parent:
+                    if not self._take():
+                        return
+                else:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(read, 4096)
+            self._reap()
+
+    def _take(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self._parent, LARGEST, _MOST_DESCRIPTORS)
+        if not data:
+            return False
+        order = _orders.decode(data)
+        if order.job is not None:
+            self._fork(order.job, descriptors)
+        elif order.kill is not None:
+            for process, number in self._children.items():
+                if number == order.kill.number:
+                    os.kill(process, signal.SIGKILL)
+        for descriptor in descriptors:
+            os.close(descriptor)
+        return True
+
+    def _fork(self, job: Job, descriptors: list[int]) -> None:
+        process = os.fork()
+        if process == 0:
+            child.run(job, descriptors, self._filter)
+        self._children[process] = job.number
+
+    def _reap(self) -> None:
+        for process in list(self._children):
+            ended, status, used = os.wait4(process, os.WNOHANG)
+            if not ended:
+                continue
+            code = os.waitstatus_to_exitcode(status)
+            report = Ended(
+                number=self._children.pop(process),
+                status=max(code, 0),
+                signal=max(-code, 0),
+                cpu_seconds=used.ru_utime + used.ru_stime,
+                peak_memory=used.ru_maxrss * 1024,
+            )
+            self._parent.send(msgspec.json.encode(Report(ended=report)))
+
+
+def _warm_up() -> None:
+    """Runs every encoder and decoder once: a child may not open a file, so nothing must be loaded late."""
+    picture = Image.effect_noise((64, 48), 40).convert("RGB")
+    for format_, options in (
+        ("WEBP", {"method": 2}),
+        ("JPEG", {"optimize": True}),
+        ("AVIF", {"speed": 8}),
+        ("PNG", {}),
+    ):
+        buffer = io.BytesIO()
+        picture.save(buffer, format_, **options)
+        Image.open(io.BytesIO(buffer.getvalue())).resize((16, 16), Image.Resampling.LANCZOS).load()
+    for format_ in ("GIF", "TIFF"):
+        buffer = io.BytesIO()
+        picture.save(buffer, format_)
+        Image.open(io.BytesIO(buffer.getvalue())).load()
+    facts.placeholder(picture)
+    facts.dominant_color(picture)
+    facts.perceptual_hash(picture)
+
+
+def main(descriptor: int) -> None:
+    """Serves the parent behind a descriptor. Says "ready" with the name of the build, or why it cannot be."""
+    parent = socket.socket(fileno=descriptor)
+    try:
+        build = codecs.verify()
+        _warm_up()
+        helper = Helper(parent)
+    except Exception as error:
+        parent.send(msgspec.json.encode(Report(failure=f"{type(error).__name__}: {error}")))
+        sys.exit(1)
+    gc.collect()
+    gc.freeze()  # children share these pages for as long as nobody touches them
+    parent.send(msgspec.json.encode(Report(build=build)))
+    helper.serve()

@@ -1,0 +1,61 @@
+"""What the two sides say to each other: JSON, one message a packet, descriptors beside it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from image_svc.pipeline.presets import Preset
+from image_svc.pipeline.types import Facts, Variant
+from image_svc.sandbox.types import SandboxLimits
+
+# Bytes of the largest message: 32 presets of some 200 bytes, and the limits.
+LARGEST = 64 * 1024
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Parent to helper: develop a file. Descriptors: the source, the answer, then one for each preset."""
+
+    number: int
+    content_type: str | None
+    presets: tuple[Preset, ...]
+    limits: SandboxLimits
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """Parent to helper: end the job's child now."""
+
+    number: int
+
+
+class Order(msgspec.Struct, frozen=True):
+    """Parent to helper: one of the two."""
+
+    job: Job | None = None
+    kill: Kill | None = None
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """Helper to parent: a job's child has ended. `signal` is 0 where it ended by itself; memory is in bytes."""
+
+    number: int
+    status: int
+    signal: int
+    cpu_seconds: float
+    peak_memory: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """Helper to parent: ready (with the name of the build), not able to work, or a job's end."""
+
+    build: str | None = None
+    failure: str | None = None
+    ended: Ended | None = None
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """Child to parent, in the answer's descriptor: a result, a verdict, or what went wrong with us."""
+
+    facts: Facts | None = None
+    variants: tuple[Variant, ...] = ()
+    rejected: tuple[str, str] | None = None
+    failure: str | None = None
