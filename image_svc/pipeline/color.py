@@ -42,7 +42,7 @@ def resizable(picture: Image.Image) -> Image.Image:
 
 
 def to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
-    """The picture (L, RGB, RGBA, CMYK) as L, RGB or RGBA in sRGB; a profile that is broken or does not fit is ignored."""
+    """The picture (L, RGB, RGBA, CMYK) as L, RGB or RGBA in sRGB; a profile that is broken or unfit is ignored."""
     if profile:
         transform = _transform(picture.mode, profile)
         if transform is not None:
