@@ -1,8 +1,8 @@
 """The document that API Gateway imports, derived from `gateway/openapi.yaml`.
 
 API Gateway reads OpenAPI 3.0 with limits of its own, ours is 3.1. It needs little of it: paths, methods, who must
-bring a key, and where requests go. Bodies, parameters and answers are the gateway's business, which validates them against the
-whole document; what API Gateway does not understand is left out here, not translated.
+bring a key, and where requests go. Bodies, parameters and answers are the business of the gateway, which validates them
+against the whole document; what API Gateway does not understand is left out here, not translated.
 
 Limits that `derive` checks (API Gateway developer guide, "Important notes for REST APIs"): a path parameter is a whole
 segment; segments hold letters, digits and `-._,:~`; one name for the parameter of a segment whatever follows; no
