@@ -198,7 +198,9 @@ async def test_a_server_that_is_away_is_unreachable(localstack: LocalStack) -> N
     async with AsyncExitStack() as stack:
         s3, sqs = [
             await stack.enter_async_context(
-                get_session().create_client(service, region_name=localstack.region, endpoint_url="http://127.0.0.1:1")
+                get_session().create_client(
+                    service, region_name=localstack.region, endpoint_url="http://127.0.0.1:1", config=ONCE
+                )
             )
             for service in ("s3", "sqs")
         ]
@@ -228,7 +230,9 @@ async def test_a_transfer_that_breaks_off_is_unreachable_and_no_verdict(how: str
     port = server.sockets[0].getsockname()[1]
     async with (
         server,
-        get_session().create_client("s3", region_name=localstack.region, endpoint_url=f"http://127.0.0.1:{port}") as s3,
+        get_session().create_client(
+            "s3", region_name=localstack.region, endpoint_url=f"http://127.0.0.1:{port}", config=ONCE
+        ) as s3,
     ):
         store = S3ObjectStore(s3, incoming_bucket="incoming", media_bucket="media")
         with pytest.raises(Unreachable):
