@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -136,32 +138,27 @@ class Metadata:
 
     async def later(self, seconds_: float) -> None:
         """Makes everything in the database that much older."""
-        await self.owner.execute(
-            """
-            UPDATE darkroom.images SET
-                created_at = created_at - $1::interval, updated_at = updated_at - $1::interval,
-                upload_expires_at = upload_expires_at - $1::interval, ready_at = ready_at - $1::interval,
-                held_until = held_until - $1::interval, deleted_at = deleted_at - $1::interval,
-                purge_after = purge_after - $1::interval, purged_at = purged_at - $1::interval,
-                original_removed_at = original_removed_at - $1::interval, due_at = due_at - $1::interval
-            """,
-            _interval(seconds_),
-        )
-        await self.owner.execute(
-            "UPDATE darkroom.requests SET created_at = created_at - $1::interval", _interval(seconds_)
-        )
-        await self.owner.execute(
-            """
-            UPDATE darkroom.outbox SET created_at = created_at - $1::interval, next_at = next_at - $1::interval
-            """,
-            _interval(seconds_),
-        )
+        await age(self.owner, seconds_)
 
 
-def _interval(length: float) -> Any:
-    from datetime import timedelta
-
-    return timedelta(seconds=length)
+async def age(owner: Any, length: float) -> None:
+    """Makes images, requests and messages so many seconds older: for them, time has passed."""
+    by = timedelta(seconds=length)
+    await owner.execute(
+        """
+        UPDATE darkroom.images SET
+            created_at = created_at - $1::interval, updated_at = updated_at - $1::interval,
+            upload_expires_at = upload_expires_at - $1::interval, ready_at = ready_at - $1::interval,
+            held_until = held_until - $1::interval, deleted_at = deleted_at - $1::interval,
+            purge_after = purge_after - $1::interval, purged_at = purged_at - $1::interval,
+            original_removed_at = original_removed_at - $1::interval, due_at = due_at - $1::interval
+        """,
+        by,
+    )
+    await owner.execute("UPDATE darkroom.requests SET created_at = created_at - $1::interval", by)
+    await owner.execute(
+        "UPDATE darkroom.outbox SET created_at = created_at - $1::interval, next_at = next_at - $1::interval", by
+    )
 
 
 def seconds(length: float) -> Duration:
@@ -171,8 +168,6 @@ def seconds(length: float) -> Duration:
 
 def uuid7() -> str:
     """A UUIDv7 of now, as the gateway makes them."""
-    import time
-
     millis = int(time.time() * 1000)
     value = (millis << 80) | (7 << 76) | (secrets.randbits(12) << 64) | (2 << 62) | secrets.randbits(62)
     return str(uuid.UUID(int=value))
