@@ -150,6 +150,7 @@ _new_image: Final = msgspec.json.Decoder(NewImage)
 _image_change: Final = msgspec.json.Decoder(ImageChange)
 # msgspec's texts end with the path of what is wrong: " - at `$.tags[...]`".
 _WHERE: Final = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_FIELD: Final = re.compile(r"(?:unknown|missing required) field `([^`]*)`")
 _STEP: Final = re.compile(r"\.([A-Za-z0-9_]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -185,10 +186,7 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
         decoded = decoder.decode(body)
         encoder.encode(decoded)  # lone surrogates pass the decoder and nothing after it
     except msgspec.ValidationError as error:
-        text = str(error)
-        where = _WHERE.search(text)
-        pointer = "" if where is None else _pointer(where[1])
-        raise _malformed(pointer, (text if where is None else text[: where.start()])) from None
+        raise _malformed(*_located(str(error), body)) from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise Refusal(Kind.MALFORMED, f"The body is not valid JSON: {error}") from None
     except RecursionError:
@@ -196,8 +194,27 @@ def _decoded(decoder: msgspec.json.Decoder[Any], body: bytes) -> Any:
     return decoded
 
 
-def _pointer(path: str) -> str:
-    return "".join(f"/{name or index}" for name, index in _STEP.findall(path))
+def _located(text: str, body: bytes) -> tuple[str, str]:
+    """The pointer and the reason in a text of msgspec's, which names neither a field too many nor the key of a map."""
+    where = _WHERE.search(text)
+    path, reason = ("", text) if where is None else (where[1], text[: where.start()])
+    pointer = "".join(f"/{name or index}" for name, index in _STEP.findall(path))
+    field = _FIELD.search(reason)
+    if field is not None:
+        pointer += f"/{_escaped(field[1])}"
+    elif pointer == "/tags/...":
+        pointer = f"/tags/{_escaped(_wrong_tag(body))}"
+    return pointer, f"{reason[0].lower()}{reason[1:]}"
+
+
+def _wrong_tag(body: bytes) -> str:
+    """The key of the first tag that is not acceptable."""
+    for key, value in msgspec.json.decode(body)["tags"].items():
+        try:
+            msgspec.convert({key: value}, Tags)
+        except msgspec.ValidationError:
+            return str(key)
+    return ""
 
 
 def _escaped(key: str) -> str:
