@@ -1,8 +1,9 @@
 -- What the request path calls. Each function first says whose rows its transaction may see, so that one round trip
 -- does both; the rows it was given are joined on (tenant, id), so that tenants in one batch never see each other's.
 --
--- They run with the caller's rights. Probes of large tables are laterals with LIMIT 1 and sequential scans are off, so
--- that no plan made while a table was small scans it when it is large.
+-- They run with the caller's rights. Plans are generic (nothing is planned anew at each call) and must be good whatever
+-- the planner believes of sizes: sequential scans are off, and a row of a large table is fetched by a lateral with
+-- LIMIT 1, which can only be a probe of its index.
 
 -- An image as it is read: its row, and its tags as one JSON object (null where it has none).
 CREATE VIEW darkroom.image_view WITH (security_invoker = true) AS
@@ -254,31 +255,27 @@ BEGIN
     END LOOP;
 
     IF 2 = ANY (outcomes) THEN
-        WITH repeated AS (
-            SELECT e.tenant_id, e.id, max(i.time_to_live) AS time_to_live
+        FOR item IN
+            SELECT i.tenant_id, i.target, started + make_interval(secs => max(i.time_to_live)) AS expires_at
             FROM unnest(tenant_ids, targets, times_to_live, outcomes) i (tenant_id, target, time_to_live, outcome)
-            JOIN darkroom.images e ON e.tenant_id = i.tenant_id AND e.id = i.target
             WHERE i.outcome = 2
-            GROUP BY e.tenant_id, e.id
-        ), locked AS (
-            SELECT e.tenant_id, e.id, started + make_interval(secs => r.time_to_live) AS expires_at
-            FROM repeated r
-            JOIN darkroom.images e ON e.tenant_id = r.tenant_id AND e.id = r.id
-            WHERE e.state = 1 AND e.upload_expires_at < started + make_interval(secs => r.time_to_live)
-            ORDER BY e.tenant_id, e.id
-            FOR UPDATE OF e
-        )
-        UPDATE darkroom.images e
-        SET upload_expires_at = l.expires_at, due_at = l.expires_at + grace, updated_at = started,
-            version = version + 1, revision = revision + 1
-        FROM locked l
-        WHERE e.tenant_id = l.tenant_id AND e.id = l.id;
+            GROUP BY i.tenant_id, i.target
+            ORDER BY i.tenant_id, i.target
+        LOOP
+            UPDATE darkroom.images e
+            SET upload_expires_at = item.expires_at, due_at = item.expires_at + grace, updated_at = started,
+                version = version + 1, revision = revision + 1
+            WHERE e.tenant_id = item.tenant_id AND e.id = item.target
+                AND e.state = 1 AND e.upload_expires_at < item.expires_at;
+        END LOOP;
 
         RETURN QUERY SELECT outcomes, NULL::integer, NULL::darkroom.image_view;
         RETURN QUERY
-        SELECT NULL::smallint[], i.ord::integer, v
+        SELECT NULL::smallint[], i.ord::integer, e.image
         FROM unnest(tenant_ids, targets, outcomes) WITH ORDINALITY i (tenant_id, target, outcome, ord)
-        JOIN darkroom.image_view v ON v.tenant_id = i.tenant_id AND v.id = i.target
+        CROSS JOIN LATERAL (
+            SELECT v AS image FROM darkroom.image_view v WHERE v.tenant_id = i.tenant_id AND v.id = i.target LIMIT 1
+        ) e
         WHERE i.outcome = 2;
     ELSE
         RETURN QUERY SELECT outcomes, NULL::integer, NULL::darkroom.image_view;
@@ -298,14 +295,27 @@ BEGIN
         'darkroom.tenants', (SELECT array_agg(DISTINCT t.id) FROM unnest(tenant_ids) t (id))::text, true
     );
     RETURN QUERY
-    SELECT i.ord::integer, v
+    SELECT i.ord::integer, e.image
     FROM unnest(tenant_ids, image_ids) WITH ORDINALITY i (tenant_id, image_id, ord)
-    JOIN darkroom.image_view v ON v.tenant_id = i.tenant_id AND v.id = i.image_id;
+    CROSS JOIN LATERAL (
+        SELECT v AS image FROM darkroom.image_view v WHERE v.tenant_id = i.tenant_id AND v.id = i.image_id LIMIT 1
+    ) e;
 END
 $$;
 
--- Ids of a tenant's images in some states, newest first, after `before` (null: from the newest). Each state is read
--- through its own index range, so that a page costs the same however many images, or tombstones, there are.
+-- Whether an image carries every one of some tags.
+CREATE FUNCTION darkroom.has_tags(tenant uuid, image uuid, keys text[], vals text[]) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN NOT EXISTS (
+    SELECT FROM unnest(keys, vals) w (key, value)
+    WHERE NOT EXISTS (
+        SELECT FROM darkroom.tags t
+        WHERE t.tenant_id = tenant AND t.image_id = image AND t.key = w.key AND t.value = w.value
+    )
+);
+
+-- A tenant's images in some states, newest first, after `before` (null: from the newest). Each state is read through
+-- its own range of the index, so that a page costs the same however many images, or tombstones, there are.
 CREATE FUNCTION darkroom.list_images(
     tenant uuid, states smallint[], tag_keys text[], tag_values text[], content_sha256 bytea, before uuid, page integer
 ) RETURNS SETOF darkroom.image_view
@@ -313,63 +323,56 @@ LANGUAGE plpgsql VOLATILE
 SET enable_seqscan = off
 SET plan_cache_mode = force_generic_plan
 AS $$
+DECLARE
+    -- A plain comparison, so that it bounds the index range: `before IS NULL OR …` would read from the newest on.
+    bound CONSTANT uuid := coalesce(before, 'ffffffff-ffff-ffff-ffff-ffffffffffff');
 BEGIN
     PERFORM set_config('darkroom.tenants', ARRAY[tenant]::text, true);
     IF content_sha256 IS NOT NULL THEN
         RETURN QUERY
         SELECT v.*
         FROM darkroom.image_view v
-        WHERE v.tenant_id = tenant AND v.sha256 = content_sha256 AND v.state = ANY (states)
-            AND (before IS NULL OR v.id < before)
-            AND NOT EXISTS (
-                SELECT FROM unnest(tag_keys, tag_values) w (key, value)
-                WHERE NOT EXISTS (
-                    SELECT FROM darkroom.tags t
-                    WHERE t.tenant_id = v.tenant_id AND t.image_id = v.id AND t.key = w.key AND t.value = w.value
-                )
-            )
+        WHERE v.tenant_id = tenant AND v.sha256 = content_sha256 AND v.id < bound AND v.state = ANY (states)
+            AND (cardinality(tag_keys) = 0 OR darkroom.has_tags(v.tenant_id, v.id, tag_keys, tag_values))
         ORDER BY v.id DESC
         LIMIT page;
     ELSIF cardinality(tag_keys) > 0 THEN
         RETURN QUERY
-        SELECT v.*
-        FROM (
-            SELECT t.image_id
-            FROM darkroom.tags t
-            JOIN darkroom.images i ON i.tenant_id = t.tenant_id AND i.id = t.image_id AND i.state = ANY (states)
-            WHERE t.tenant_id = tenant AND t.key = tag_keys[1] AND t.value = tag_values[1]
-                AND (before IS NULL OR t.image_id < before)
-                AND NOT EXISTS (
-                    SELECT FROM unnest(tag_keys[2:], tag_values[2:]) w (key, value)
-                    WHERE NOT EXISTS (
-                        SELECT FROM darkroom.tags o
-                        WHERE o.tenant_id = t.tenant_id AND o.image_id = t.image_id
-                            AND o.key = w.key AND o.value = w.value
-                    )
-                )
-            ORDER BY t.image_id DESC
-            LIMIT page
-        ) found
-        JOIN darkroom.image_view v ON v.tenant_id = tenant AND v.id = found.image_id
-        ORDER BY v.id DESC;
+        SELECT e.*
+        FROM darkroom.tags t
+        CROSS JOIN LATERAL (
+            SELECT v.*
+            FROM darkroom.image_view v
+            WHERE v.tenant_id = tenant AND v.id = t.image_id AND v.state = ANY (states)
+            LIMIT 1
+        ) e
+        WHERE t.tenant_id = tenant AND t.key = tag_keys[1] AND t.value = tag_values[1] AND t.image_id < bound
+            AND (
+                cardinality(tag_keys) = 1
+                OR darkroom.has_tags(t.tenant_id, t.image_id, tag_keys[2:], tag_values[2:])
+            )
+        ORDER BY t.image_id DESC
+        LIMIT page;
     ELSE
         RETURN QUERY
-        SELECT v.*
+        SELECT e.*
         FROM (
             SELECT i.id
             FROM unnest(states) s (state)
             CROSS JOIN LATERAL (
                 SELECT i.id
                 FROM darkroom.images i
-                WHERE i.tenant_id = tenant AND i.state = s.state AND (before IS NULL OR i.id < before)
+                WHERE i.tenant_id = tenant AND i.state = s.state AND i.id < bound
                 ORDER BY i.id DESC
                 LIMIT page
             ) i
             ORDER BY i.id DESC
             LIMIT page
         ) found
-        JOIN darkroom.image_view v ON v.tenant_id = tenant AND v.id = found.id
-        ORDER BY v.id DESC;
+        CROSS JOIN LATERAL (
+            SELECT v.* FROM darkroom.image_view v WHERE v.tenant_id = tenant AND v.id = found.id LIMIT 1
+        ) e
+        ORDER BY found.id DESC;
     END IF;
 END
 $$;
@@ -402,19 +405,17 @@ BEGIN
         WHERE i.tenant_id = tenant AND i.state = 3 AND i.perceptual_hash IS NOT NULL
             AND bit_count((i.perceptual_hash # sought)::bit(64)) <= max_distance
     )
-    SELECT n.distance, v
+    SELECT n.distance, e.image
     FROM near n
-    JOIN darkroom.image_view v ON v.tenant_id = tenant AND v.id = n.id
+    CROSS JOIN LATERAL (
+        SELECT v AS image
+        FROM darkroom.image_view v
+        WHERE v.tenant_id = tenant AND v.id = n.id AND (content_sha256 IS NULL OR v.sha256 = content_sha256)
+        LIMIT 1
+    ) e
     WHERE n.id <> likeness_of AND 3 = ANY (states)
         AND (after_distance IS NULL OR n.distance > after_distance OR n.distance = after_distance AND n.id < before)
-        AND (content_sha256 IS NULL OR v.sha256 = content_sha256)
-        AND NOT EXISTS (
-            SELECT FROM unnest(tag_keys, tag_values) w (key, value)
-            WHERE NOT EXISTS (
-                SELECT FROM darkroom.tags t
-                WHERE t.tenant_id = v.tenant_id AND t.image_id = v.id AND t.key = w.key AND t.value = w.value
-            )
-        )
+        AND (cardinality(tag_keys) = 0 OR darkroom.has_tags(tenant, n.id, tag_keys, tag_values))
     ORDER BY n.distance, n.id DESC
     LIMIT page;
 END

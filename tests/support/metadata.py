@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -37,12 +38,14 @@ class FakePublisher:
 
     sent: list[Outgoing] = field(default_factory=list)
     down: bool = False
+    taken: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def publish(self, messages: Sequence[Outgoing]) -> set[UUID]:
         """Takes all, or nothing."""
         if self.down:
             return set()
         self.sent.extend(messages)
+        self.taken.set()
         return {message.id for message in messages}
 
     def kinds(self) -> list[str]:
