@@ -31,6 +31,10 @@ class Context:
 
 
 CONTEXT: web.AppKey[Context] = web.AppKey("context", Context)
+# What a request is about, for its line of log.
+KEY_ID: web.RequestKey[str] = web.RequestKey("key_id", str)
+TENANT_ID: web.RequestKey[str] = web.RequestKey("tenant_id", str)
+IMAGE_ID: web.RequestKey[str] = web.RequestKey("image_id", str)
 
 
 async def caller(request: web.Request, scope: str) -> Caller:
@@ -38,7 +42,7 @@ async def caller(request: web.Request, scope: str) -> Caller:
     context = request.app[CONTEXT]
     timeout = context.settings.request_seconds
     found = await context.authenticator(request.headers.get("x-api-key"), timeout)
-    request["key_id"], request["tenant_id"] = found.key_id, found.tenant_id
+    request[KEY_ID], request[TENANT_ID] = found.key_id, found.tenant_id
     found.require(scope)
     await context.rates.take(found, timeout)
     return found

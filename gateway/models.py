@@ -149,7 +149,7 @@ encoder: Final = msgspec.json.Encoder()
 _new_image: Final = msgspec.json.Decoder(NewImage)
 _image_change: Final = msgspec.json.Decoder(ImageChange)
 # msgspec's texts end with the path of what is wrong: " - at `$.tags[...]`".
-_WHERE: Final = re.compile(r" - at `(?:key in )?\$([^`]*)`$")
+_WHERE: Final = re.compile(r" - at (?:`key` in )?`\$([^`]*)`$")
 _FIELD: Final = re.compile(r"(?:unknown|missing required) field `([^`]*)`")
 _STEP: Final = re.compile(r"\.([A-Za-z0-9_]+)|\[(\d+|\.\.\.)\]")
 

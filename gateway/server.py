@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from gateway import problems
+from gateway.context import IMAGE_ID, KEY_ID, TENANT_ID
 from gateway.limits import Admission
 from gateway.problems import Refusal
 from gateway.settings import Settings
@@ -109,9 +110,9 @@ class Guard:
             route=resource.canonical if resource is not None else "",
             status=status,
             ms=round((time.perf_counter() - started) * 1000, 2),
-            key_id=request.get("key_id"),
-            tenant_id=request.get("tenant_id"),
-            image_id=request.get("image_id"),
+            key_id=request.get(KEY_ID),
+            tenant_id=request.get(TENANT_ID),
+            image_id=request.get(IMAGE_ID),
             client_request_id=theirs if _THEIR_ID.fullmatch(theirs) else None,
         )
 

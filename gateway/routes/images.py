@@ -14,7 +14,7 @@ from multidict import MultiMapping
 
 from gateway import listing, models, problems
 from gateway.bodies import read, reply
-from gateway.context import CONTEXT, Context, caller
+from gateway.context import CONTEXT, IMAGE_ID, Context, caller
 from gateway.ids import known_form, new_id
 from gateway.images import time_of
 from gateway.problems import Refusal
@@ -59,7 +59,7 @@ async def create(request: web.Request) -> web.Response:
         item.request_id = request_id
         item.request_sha256 = hashlib.sha256(_canonical.encode(new)).digest()
     image = await context.metadata.create_image(item, timeout)
-    request["image_id"] = image.id
+    request[IMAGE_ID] = image.id
     if image.state == pb.Image.DELETED:
         raise gone()
     upload = await uploads.ticket(context, image, timeout) if image.state == pb.Image.AWAITING_UPLOAD else None
@@ -100,7 +100,7 @@ async def patch(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     who = await caller(request, "images:write")
     image_id = known_form(request.match_info["id"])
-    request["image_id"] = image_id
+    request[IMAGE_ID] = image_id
     change = models.image_change(await read(request))
     timeout = context.settings.request_seconds
     image = await context.metadata.update_image(
@@ -117,7 +117,7 @@ async def delete(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     who = await caller(request, "images:write")
     image_id = known_form(request.match_info["id"])
-    request["image_id"] = image_id
+    request[IMAGE_ID] = image_id
     deleted = await context.metadata.delete_image(who.tenant_id, image_id, context.settings.request_seconds)
     return reply(models.Deletion(deleted.receipt, time_of(deleted.deleted_at)), status=202)
 
@@ -125,7 +125,7 @@ async def delete(request: web.Request) -> web.Response:
 async def find(request: web.Request, context: Context, tenant_id: str) -> pb.Image:
     """The image that the URL names. Raises a 404, or a 410 for a tombstone."""
     image_id = known_form(request.match_info["id"])
-    request["image_id"] = image_id
+    request[IMAGE_ID] = image_id
     image = await context.metadata.get_image(tenant_id, image_id, context.settings.request_seconds)
     if image.state == pb.Image.DELETED:
         raise gone()

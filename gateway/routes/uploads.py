@@ -11,7 +11,7 @@ from darkroom.presign.v1 import presign_pb2 as presign
 
 from gateway import models
 from gateway.bodies import reply
-from gateway.context import CONTEXT, Context, caller
+from gateway.context import CONTEXT, IMAGE_ID, Context, caller
 from gateway.ids import known_form
 from gateway.images import time_of
 
@@ -21,7 +21,7 @@ async def renew(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     who = await caller(request, "images:write")
     image_id = known_form(request.match_info["id"])
-    request["image_id"] = image_id
+    request[IMAGE_ID] = image_id
     timeout = context.settings.request_seconds
     wanted = metadata.RenewUploadRequest(tenant_id=who.tenant_id, image_id=image_id)
     wanted.upload_time_to_live.seconds = context.settings.ticket_seconds + context.settings.ticket_margin_seconds

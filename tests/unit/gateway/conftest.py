@@ -1,0 +1,116 @@
+"""The gateway's application on a real socket, with the services behind it in memory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.app import application
+from gateway.auth import Authenticator
+from gateway.context import Context
+from gateway.images import Images, SignedUrls
+from gateway.limits import RequestRates
+from gateway.readiness import Readiness
+from gateway.settings import Settings
+from gateway.waiting import WaitingRoom
+from tests.support import openapi
+from tests.support.gateway_fakes import SCOPES, FakeHealth, FakeMetadata, FakePresign, api_key
+
+TENANT = "0190b6a0-0000-7000-8000-000000000001"
+OTHER = "0190b6a0-0000-7000-8000-000000000002"
+KEY, OTHER_KEY = api_key(1), api_key(2)
+PRESETS = '[{"name":"thumb"},{"name":"small"}]'
+
+
+@dataclass
+class Answer:
+    """What came back, already held to the document."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return msgspec.json.decode(self.body)
+
+
+class Gateway:
+    """A running gateway and what is behind it."""
+
+    def __init__(self, client: TestClient[Any, Any], context: Context, metadata: FakeMetadata, presign: FakePresign):
+        self.client = client
+        self.context = context
+        self.metadata = metadata
+        self.presign = presign
+
+    async def call(
+        self, method: str, path: str, *, key: str | None = KEY, check: bool = True, **options: Any
+    ) -> Answer:
+        headers = {**({} if key is None else {"x-api-key": key}), **options.pop("headers", {})}
+        response: ClientResponse
+        async with self.client.request(method, path, headers=headers, allow_redirects=False, **options) as response:
+            answer = Answer(response.status, response.headers, await response.read())
+        if check:
+            openapi.check(method, response.url.path, answer.status, answer.headers, answer.body)
+        assert len(answer.headers["x-request-id"]) == 32
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        return answer
+
+
+Starter = Callable[..., Any]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Starter]:
+    """Starts gateways with settings of one's own."""
+    clients: list[TestClient[Any, Any]] = []
+
+    async def started(**settings: Any) -> Gateway:
+        chosen = Settings(
+            presign_target="unused", metadata_target="unused", presets=PRESETS, **{"wait_poll_seconds": 0.02} | settings
+        )
+        metadata, presign = FakeMetadata(), FakePresign()
+        metadata.add_key(KEY, TENANT, *SCOPES)
+        metadata.add_key(OTHER_KEY, OTHER, *SCOPES)
+        readiness = Readiness({"metadata_svc": FakeHealth(), "presign_svc": FakeHealth()}, seconds=1)
+        await readiness.check()
+        context = Context(
+            settings=chosen,
+            metadata=metadata,
+            presign=presign,
+            authenticator=Authenticator(
+                metadata,
+                good=chosen.key_cache_seconds,
+                bad=chosen.bad_key_cache_seconds,
+                entries=chosen.key_cache_entries,
+                clock=time.monotonic,
+            ),
+            rates=RequestRates(metadata, least=chosen.lease_requests, entries=10, clock=time.time),
+            images=Images(SignedUrls(presign, entries=100, clock=time.time)),
+            waiting=WaitingRoom(metadata, pause=chosen.wait_poll_seconds, most=chosen.max_waiting),
+            readiness=readiness,
+            presets=frozenset(chosen.preset_names),
+        )
+        client = TestClient(TestServer(application(context)))
+        await client.start_server()
+        clients.append(client)
+        return Gateway(client, context, metadata, presign)
+
+    yield started
+    for client in clients:
+        await client.close()
+
+
+@pytest.fixture
+async def gateway(start: Starter) -> Gateway:
+    """A gateway with the usual settings."""
+    started: Gateway = await start()
+    return started
