@@ -1,0 +1,25 @@
+"""One synth for all tests of the stacks: it takes seconds and half a gigabyte."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from deploy.cdk import settings, templates
+
+
+@pytest.fixture(scope="session")
+def local() -> dict[str, dict[str, Any]]:
+    """The local environment's templates, made anew, by stack."""
+    return templates.synthesise(settings.load("local", {}))
+
+
+@pytest.fixture(scope="session")
+def prod() -> dict[str, dict[str, Any]]:
+    """Production's templates, by stack."""
+    variables = {
+        "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
+        "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
+    }
+    return templates.synthesise(settings.load("prod", variables))

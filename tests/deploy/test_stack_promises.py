@@ -1,0 +1,207 @@
+"""What the stacks promise, each promise a test over the synthesised template."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.cdk import api_document, settings, templates
+from tests.support import openapi
+
+Template = dict[str, Any]
+
+
+def resources(template: Template, kind: str) -> dict[str, Template]:
+    return {name: item["Properties"] for name, item in template["Resources"].items() if item["Type"] == kind}
+
+
+def statements(template: Template, kind: str) -> Iterator[Template]:
+    for policy in resources(template, kind).values():
+        yield from policy["PolicyDocument"]["Statement"]
+
+
+@pytest.mark.parametrize("stack", templates.STACKS)
+def test_the_committed_local_template_is_what_the_code_makes(local: dict[str, Template], stack: str) -> None:
+    committed = templates.path(stack).read_text()
+    assert committed == templates.render(local[stack]), "run `make templates` and commit what it writes"
+
+
+def test_the_templates_have_no_error_and_no_warning() -> None:
+    files = [str(templates.path(stack)) for stack in templates.STACKS]
+    linter = Path(sys.executable).with_name("cfn-lint")
+    done = subprocess.run(
+        [linter, "--regions", "ap-northeast-2", "--", *files], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_stack_needs_an_asset_a_custom_resource_or_a_bootstrap(local: dict[str, Template]) -> None:
+    for template in local.values():
+        kinds = {item["Type"] for item in template["Resources"].values()}
+        assert not {kind for kind in kinds if kind.startswith(("Custom::", "AWS::Lambda::"))}
+        assert "BootstrapVersion" not in template.get("Parameters", {})
+
+
+def test_buckets_are_private_encrypted_and_without_acls(prod: dict[str, Template]) -> None:
+    buckets = resources(prod["Core"], "AWS::S3::Bucket")
+    assert len(buckets) == 2
+    for bucket in buckets.values():
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+        assert bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+
+
+def test_buckets_and_queues_speak_tls_only(prod: dict[str, Template]) -> None:
+    for kind, count in (("AWS::S3::BucketPolicy", 2), ("AWS::SQS::QueuePolicy", 2)):
+        denied = [
+            statement
+            for statement in statements(prod["Core"], kind)
+            if statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        ]
+        assert len(denied) == count
+
+
+def test_incoming_is_create_only_and_spares_the_parts_of_a_multipart_upload(prod: dict[str, Template]) -> None:
+    (rule,) = [item for item in statements(prod["Core"], "AWS::S3::BucketPolicy") if item["Sid"] == "CreateOnly"]
+    assert rule["Effect"] == "Deny"
+    assert rule["Action"] == "s3:PutObject"
+    assert rule["Resource"].endswith("/incoming/*")
+    assert rule["Condition"] == {
+        "Null": {"s3:if-none-match": "true"},
+        "Bool": {"s3:ObjectCreationOperation": "true"},
+    }
+
+
+def test_no_signature_is_refused_that_a_ticket_or_a_window_may_still_carry(prod: dict[str, Template]) -> None:
+    ages = [
+        item["Condition"]["NumericGreaterThan"]["s3:signatureAge"] / 1000
+        for item in statements(prod["Core"], "AWS::S3::BucketPolicy")
+        if item["Sid"] == "NoOldSignatures"
+    ]
+    # presign_svc's longest ticket; a download's URL lives two windows.
+    assert min(ages) >= 3600
+    assert max(ages) >= 2 * 900
+
+
+def test_browsers_may_send_what_a_ticket_seals_and_read_the_etag(prod: dict[str, Template]) -> None:
+    cors = [
+        bucket["CorsConfiguration"]["CorsRules"][0] for bucket in resources(prod["Core"], "AWS::S3::Bucket").values()
+    ]
+    assert {"content-type", "if-none-match", "x-amz-checksum-sha256"} in [set(rule["AllowedHeaders"]) for rule in cors]
+    assert all(rule["ExposedHeaders"] == ["ETag"] for rule in cors)
+    assert all(rule["AllowedOrigins"] == ["https://photos.example.com"] for rule in cors)
+
+
+def test_dangling_multipart_uploads_end(prod: dict[str, Template]) -> None:
+    for bucket in resources(prod["Core"], "AWS::S3::Bucket").values():
+        rules = bucket["LifecycleConfiguration"]["Rules"]
+        assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+
+
+def test_uploads_announce_themselves_on_the_queue_and_nobody_else_may(prod: dict[str, Template]) -> None:
+    announced = [
+        bucket["NotificationConfiguration"]["QueueConfigurations"]
+        for bucket in resources(prod["Core"], "AWS::S3::Bucket").values()
+        if "NotificationConfiguration" in bucket
+    ]
+    ((configuration,),) = announced
+    assert configuration["Event"] == "s3:ObjectCreated:*"
+    assert {"Name": "prefix", "Value": "incoming/"} in configuration["Filter"]["S3Key"]["Rules"]
+    allowed = [item for item in statements(prod["Core"], "AWS::SQS::QueuePolicy") if item["Effect"] == "Allow"]
+    assert [item["Principal"] for item in allowed] == [{"Service": "s3.amazonaws.com"}]
+    assert allowed[0]["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+
+
+def test_dead_letters_outlive_the_queue_they_come_from(prod: dict[str, Template]) -> None:
+    queues = resources(prod["Core"], "AWS::SQS::Queue")
+    (source,) = [queue for queue in queues.values() if "RedrivePolicy" in queue]
+    (dead,) = [queue for queue in queues.values() if "RedrivePolicy" not in queue]
+    assert source["RedrivePolicy"]["maxReceiveCount"] == 20
+    assert dead["MessageRetentionPeriod"] == 14 * 86_400 > source["MessageRetentionPeriod"] == 4 * 86_400
+    assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
+
+
+def test_no_secret_value_stands_in_a_template(prod: dict[str, Template]) -> None:
+    for secret in resources(prod["Core"], "AWS::SecretsManager::Secret").values():
+        assert "SecretString" not in secret
+        assert secret["GenerateSecretString"]["PasswordLength"] >= 32
+
+
+def test_what_production_holds_outlives_its_stack(prod: dict[str, Template]) -> None:
+    for item in prod["Core"]["Resources"].values():
+        if item["Type"] in {"AWS::S3::Bucket", "AWS::SecretsManager::Secret"}:
+            assert item["DeletionPolicy"] == item["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_api_has_every_call_of_the_document_and_asks_for_a_key_on_v1_only(local: dict[str, Template]) -> None:
+    (api,) = resources(local["Edge"], "AWS::ApiGateway::RestApi").values()
+    derived = {
+        (method, path.replace("+}", "}")): operation
+        for path, item in api["Body"]["paths"].items()
+        for method, operation in item.items()
+    }
+    ours = {
+        (method, path)
+        for path, item in openapi.DOCUMENT["paths"].items()
+        for method in item
+        if method in api_document.METHODS
+    }
+    assert {call for call in derived if call[0] != "options"} == ours
+    for (method, path), operation in derived.items():
+        assert ("security" in operation) == (path.startswith("/v1/") and method != "options")
+        assert operation["x-amazon-apigateway-integration"]["type"] == "http_proxy"
+
+
+def test_the_derived_document_has_nothing_that_api_gateway_cannot_read(local: dict[str, Template]) -> None:
+    (api,) = resources(local["Edge"], "AWS::ApiGateway::RestApi").values()
+    assert api["Body"]["openapi"] == "3.0.1"
+    text = json.dumps(api["Body"])
+    for word in ('"oneOf"', '"const"', '"examples"', '"default":', '"$ref"'):
+        assert word not in text
+
+
+def test_api_gateways_own_refusals_are_problems_too(local: dict[str, Template]) -> None:
+    (api,) = resources(local["Edge"], "AWS::ApiGateway::RestApi").values()
+    responses = api["Body"]["x-amazon-apigateway-gateway-responses"]
+    assert {"DEFAULT_4XX", "DEFAULT_5XX", "INVALID_API_KEY", "THROTTLED"} <= set(responses)
+    for response in responses.values():
+        assert "application/problem+json" in json.dumps(response)
+
+
+def test_the_stage_throttles_and_so_does_each_key(prod: dict[str, Template]) -> None:
+    (stage,) = resources(prod["Edge"], "AWS::ApiGateway::Stage").values()
+    assert stage["MethodSettings"][0]["ThrottlingRateLimit"] > 0
+    assert stage["MethodSettings"][0]["DataTraceEnabled"] is False
+    (plan,) = resources(prod["Edge"], "AWS::ApiGateway::UsagePlan").values()
+    assert plan["Throttle"]["RateLimit"] <= stage["MethodSettings"][0]["ThrottlingRateLimit"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "variables", "named"),
+    [
+        ("nowhere", {}, "stage"),
+        ("prod", {}, "account"),
+        ("prod", {"DARKROOM_DEPLOY_ACCOUNT": "1"}, "account"),
+        ("prod", {"DARKROOM_DEPLOY_BROWSER_ORIGINS": "http://a.example"}, "browser_origins"),
+        ("prod", {"DARKROOM_DEPLOY_KEEP_DATA": "false"}, "keep_data"),
+        ("dev", {"DARKROOM_DEPLOY_NONSENSE": "1"}, "nonsense"),
+        ("local", {"DARKROOM_DEPLOY_ENCRYPTION": "kms"}, "encryption"),
+    ],
+)
+def test_a_wrong_setting_stops_the_synth_with_its_name_and_what_is_allowed(
+    stage: str, variables: dict[str, str], named: str
+) -> None:
+    complete = {
+        "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
+        "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
+    }
+    given = variables if stage == "local" or not variables else complete | variables
+    with pytest.raises(settings.EnvironmentError, match=named) as error:
+        settings.load(stage, given)
+    assert "allowed" in str(error.value)
