@@ -39,9 +39,9 @@ def _answer(job: Job, source: int, sinks: Sequence[int]) -> Answer:
     try:
         result = develop(source, job.content_type, job.presets, sinks, caps(job.limits))
     except Rejected as verdict:
-        return Answer(rejected=(verdict.reason.value, verdict.detail))
+        return Answer(rejected=(verdict.reason, verdict.detail))
     except MemoryError:
-        return Answer(rejected=(Reason.TOO_COMPLEX.value, "Decoding the file takes more memory than it may."))
+        return Answer(rejected=(Reason.TOO_COMPLEX, "Decoding the file takes more memory than it may."))
     except Exception:
         return Answer(failure=traceback.format_exc(limit=-8))
     return Answer(facts=result.facts, variants=result.variants)

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from image_svc.pipeline.presets import Preset
-from image_svc.pipeline.types import Reason, Rejected
+from image_svc.pipeline.types import Reason, Rejected, Variant
 from image_svc.sandbox.types import (
     Crashed,
     Developed,
@@ -37,6 +37,8 @@ _log = structlog.get_logger(__name__)
 _START: Final = 20.0
 # Seconds from an order to kill until the child's end is reported; then the helper itself is taken for dead.
 _KILL: Final = 3.0
+# Bytes of the largest answer: 32 variants of some 150 bytes, or the end of a traceback.
+_LARGEST_ANSWER: Final = 64 * 1024
 _HELPER: Final = (
     "import sys; sys.path[:] = sys.argv[2:]; from image_svc.sandbox.helper import main; main(int(sys.argv[1]))"
 )
@@ -193,21 +195,12 @@ class Sandbox:
                 raise
             said = _said(ended, answer)
             if said.rejected is not None:
-                raise Rejected(Reason(said.rejected[0]), said.rejected[1])
+                raise Rejected(*said.rejected)
             if said.facts is None:
                 raise SandboxError(f"the pipeline failed:\n{said.failure}")
-            variants = tuple(
-                DevelopedVariant(
-                    preset=made.preset,
-                    content_type=made.content_type,
-                    extension=made.extension,
-                    width=made.width,
-                    height=made.height,
-                    size=made.size,
-                    fd=os.dup(sink),
-                )
-                for made, sink in zip(said.variants, sinks, strict=True)
-            )
+            if [made.preset for made in said.variants] != [preset.name for preset in presets]:
+                raise SandboxError("the child did not make what was asked for")
+            variants = tuple(_developed(made, sink) for made, sink in zip(said.variants, sinks, strict=True))
         return Developed(said.facts, variants, ended.cpu_seconds, time.monotonic() - started, ended.peak_memory)
 
     async def close(self) -> None:
@@ -245,11 +238,27 @@ def _memory(opened: contextlib.ExitStack, name: str) -> int:
     return descriptor
 
 
+def _developed(made: Variant, sink: int) -> DevelopedVariant:
+    """A variant with its bytes. Their number is the file's own: a child that a file has taken over may say anything."""
+    return DevelopedVariant(
+        preset=made.preset,
+        content_type=made.content_type,
+        extension=made.extension,
+        width=made.width,
+        height=made.height,
+        size=os.fstat(sink).st_size,
+        fd=os.dup(sink),
+    )
+
+
 def _said(ended: Ended, answer: int) -> Answer:
     """The child's answer. Raises what its end means where it gave none."""
     match ended.signal:
         case 0 if ended.status == 0:
-            return _answers.decode(os.pread(answer, os.fstat(answer).st_size, 0))
+            try:
+                return _answers.decode(os.pread(answer, _LARGEST_ANSWER, 0))
+            except msgspec.DecodeError as error:
+                raise SandboxError(f"the child's answer cannot be read: {error}") from None
         case 0:
             raise SandboxError("the child could not be confined, or could not answer")
         case signal.SIGXCPU:

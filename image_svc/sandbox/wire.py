@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from image_svc.pipeline.presets import Preset
-from image_svc.pipeline.types import Facts, Variant
+from image_svc.pipeline.types import Facts, Reason, Variant
 from image_svc.sandbox.types import SandboxLimits
 
 # Bytes of the largest message: 32 presets of some 200 bytes, and the limits.
@@ -57,5 +57,5 @@ class Answer(msgspec.Struct, frozen=True):
 
     facts: Facts | None = None
     variants: tuple[Variant, ...] = ()
-    rejected: tuple[str, str] | None = None
+    rejected: tuple[Reason, str] | None = None
     failure: str | None = None

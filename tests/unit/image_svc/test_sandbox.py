@@ -1,0 +1,291 @@
+"""The sandbox: what a child may not do, what ends it, and that nothing outlives it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from image_svc.pipeline.presets import Preset, default_presets
+from image_svc.pipeline.types import Reason, Rejected
+from image_svc.sandbox import Killed, Sandbox, SandboxError, SandboxLimits, TimedOut, seccomp
+
+_NOISE = Image.effect_noise((1200, 900), 60).convert("RGB")
+THUMB = default_presets()[:1]
+
+
+def memory(content: bytes) -> int:
+    """A descriptor of these bytes."""
+    descriptor = os.memfd_create("source")
+    os.write(descriptor, content)
+    return descriptor
+
+
+def encoded(picture: Image.Image, format_: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def photo() -> Iterator[int]:
+    descriptor = memory(encoded(_NOISE, "JPEG", quality=90))
+    yield descriptor
+    os.close(descriptor)
+
+
+@pytest.fixture(scope="module")
+async def sandbox() -> AsyncIterator[Sandbox]:
+    async with await Sandbox.start() as started:
+        yield started
+
+
+@contextlib.asynccontextmanager
+async def limited(**changed: Any) -> AsyncIterator[Sandbox]:
+    async with await Sandbox.start(replace(SandboxLimits(), **changed)) as started:
+        yield started
+
+
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+async def test_a_photo_becomes_its_variants_and_leaves_nothing_behind(sandbox: Sandbox, photo: int) -> None:
+    before = descriptors()
+    with await sandbox.develop(photo, "image/jpeg", default_presets()) as developed:
+        assert [variant.preset for variant in developed.variants] == ["thumb", "small", "medium", "large"]
+        for variant in developed.variants:
+            content = os.pread(variant.fd, variant.size + 1, 0)
+            assert len(content) == variant.size
+            assert Image.open(io.BytesIO(content)).size == (variant.width, variant.height)
+        assert developed.facts.format == "JPEG"
+        assert 0 < developed.cpu_seconds < 5
+        assert developed.peak_memory < 200 * 2**20
+    assert descriptors() == before
+
+
+async def test_the_same_file_gives_the_same_bytes(sandbox: Sandbox, photo: int) -> None:
+    runs = []
+    for _ in range(2):
+        with await sandbox.develop(photo, None, default_presets()) as developed:
+            runs.append([os.pread(variant.fd, variant.size, 0) for variant in developed.variants])
+    assert runs[0] == runs[1]
+
+
+async def test_many_at_once_do_not_disturb_each_other(sandbox: Sandbox, photo: int) -> None:
+    broken = memory(b"\xff\xd8\xff\xe0 not a picture")
+
+    async def good() -> bool:
+        with await sandbox.develop(photo, None, THUMB):
+            return True
+
+    async def bad() -> bool:
+        with pytest.raises(Rejected):
+            await sandbox.develop(broken, None, THUMB)
+        return True
+
+    assert all(await asyncio.gather(*(work() for _ in range(8) for work in (good, bad))))
+    os.close(broken)
+
+
+async def test_the_callers_descriptor_stays_open_and_where_it_was(sandbox: Sandbox, photo: int) -> None:
+    os.lseek(photo, 7, os.SEEK_SET)
+    with await sandbox.develop(photo, None, THUMB):
+        pass
+    assert os.lseek(photo, 0, os.SEEK_CUR) == 7
+
+
+async def test_a_file_that_takes_more_memory_than_it_may_is_too_complex(photo: int) -> None:
+    huge = Preset(name="huge", width=8000, height=8000, format="png", enlarge=True)
+    # Its pixels fit; what is to be made of them does not.
+    async with limited(address_space_bytes=400 * 2**20) as small:
+        with pytest.raises(Rejected) as verdict:
+            await small.develop(photo, None, [huge])
+    assert verdict.value.reason is Reason.TOO_COMPLEX
+
+
+async def test_a_file_that_takes_more_cpu_than_it_may_is_too_complex(photo: int) -> None:
+    slow = tuple(
+        Preset(name=f"p{number}", width=6000, height=6000, format="png", enlarge=True, quality=100)
+        for number in range(8)
+    )
+    async with limited(cpu_seconds=1) as hasty:
+        started = time.monotonic()
+        with pytest.raises(Rejected) as verdict:
+            await hasty.develop(photo, None, slow)
+        assert verdict.value.reason is Reason.TOO_COMPLEX
+        assert time.monotonic() - started < 10
+
+
+async def test_the_wall_clock_is_not_the_files_fault(photo: int) -> None:
+    async with limited(wall_seconds=0.01) as hasty:
+        with pytest.raises(TimedOut):
+            await hasty.develop(photo, None, default_presets())
+        assert children(hasty.helper_process) == []
+
+
+async def test_an_output_beyond_its_limit_is_no_verdict_on_the_file(photo: int) -> None:
+    async with limited(variant_bytes=4096) as tight:
+        with pytest.raises(SandboxError):
+            await tight.develop(photo, None, THUMB)
+
+
+def children(process: int) -> list[int]:
+    with open(f"/proc/{process}/task/{process}/children") as file:
+        return [int(number) for number in file.read().split()]
+
+
+async def child_of(process: int) -> int:
+    while not (found := children(process)):
+        await asyncio.sleep(0.001)
+    return found[0]
+
+
+async def test_a_child_that_is_killed_from_outside_says_so_and_the_next_one_works(sandbox: Sandbox, photo: int) -> None:
+    working = asyncio.create_task(sandbox.develop(photo, None, default_presets()))
+    os.kill(await child_of(sandbox.helper_process), signal.SIGKILL)
+    with pytest.raises(Killed):
+        await working
+    with await sandbox.develop(photo, None, THUMB):
+        pass
+
+
+async def test_cancelling_ends_the_child_and_frees_everything(sandbox: Sandbox, photo: int) -> None:
+    before = descriptors()
+    working = asyncio.create_task(sandbox.develop(photo, None, default_presets()))
+    await child_of(sandbox.helper_process)
+    working.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    assert children(sandbox.helper_process) == []
+    assert descriptors() == before
+
+
+async def test_a_helper_that_dies_is_replaced_and_its_jobs_may_be_tried_again(photo: int) -> None:
+    async with await Sandbox.start() as sandbox:
+        working = asyncio.create_task(sandbox.develop(photo, None, default_presets()))
+        await child_of(sandbox.helper_process)
+        os.kill(sandbox.helper_process, signal.SIGKILL)
+        with pytest.raises(SandboxError):
+            await working
+        with await sandbox.develop(photo, None, THUMB):
+            pass
+
+
+async def test_the_helper_has_no_environment_and_holds_nothing_of_ours(sandbox: Sandbox) -> None:
+    process = sandbox.helper_process
+    with open(f"/proc/{process}/environ", "rb") as file:
+        assert file.read() == b""
+    held = sorted(
+        os.readlink(f"/proc/{process}/fd/{number}").split(":")[0] for number in os.listdir(f"/proc/{process}/fd")
+    )
+    assert held == ["/dev/null"] * 3 + ["anon_inode"] + ["pipe"] * 2 + ["socket"]
+    with open(f"/proc/{process}/maps") as file:
+        mapped = file.read()
+    assert "grpc" not in mapped
+    assert "uvloop" not in mapped
+
+
+async def test_a_closed_sandbox_leaves_no_process(photo: int) -> None:
+    sandbox = await Sandbox.start()
+    process = sandbox.helper_process
+    await sandbox.close()
+    assert not os.path.exists(f"/proc/{process}")
+    with pytest.raises(SandboxError):
+        await sandbox.develop(photo, None, THUMB)
+
+
+def confined(attempt: Callable[[], object]) -> int | None:
+    """What a confined process gets for an attempt: an error number, None for success, -1 where it had to die for it."""
+    filter_ = seccomp.program()
+    process = os.fork()
+    if process == 0:
+        try:
+            seccomp.apply(filter_)
+            attempt()
+            os._exit(0)
+        except OSError as error:
+            os._exit(error.errno or 255)
+        except BaseException:
+            os._exit(255)
+    status = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return None if status == 0 else (-1 if status < 0 else status)
+
+
+_READER, _WRITER = os.pipe()
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda: os.open("/etc/passwd", os.O_RDONLY),
+        lambda: os.open("/tmp/planted", os.O_CREAT | os.O_WRONLY),
+        lambda: os.listdir("/"),
+        lambda: os.stat("/etc/passwd"),
+        lambda: os.unlink("/tmp/planted"),
+        lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM),
+        lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM),
+        lambda: os.fork(),
+        lambda: os.execv("/bin/true", ["true"]),
+        lambda: os.kill(os.getppid(), 0),
+        lambda: os.setuid(0),
+        lambda: os.mkdir("/tmp/planted"),
+        lambda: os.pipe(),
+        lambda: os.memfd_create("more"),
+        lambda: os.chdir("/"),
+        lambda: os.sched_setaffinity(0, {0}),
+    ],
+    ids=lambda attempt: "",
+)
+def test_a_confined_process_may_not(attempt: Callable[[], object]) -> None:
+    assert confined(attempt) == errno.EPERM
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [lambda: os.write(_WRITER, b"x"), lambda: bytearray(50_000_000), time.time, os.getpid, lambda: os.fstat(_READER)],
+    ids=["write", "memory", "time", "pid", "fstat"],
+)
+def test_a_confined_process_may_compute_and_use_what_it_holds(attempt: Callable[[], object]) -> None:
+    assert confined(attempt) is None
+
+
+def test_the_filter_is_for_good() -> None:
+    def loosen() -> None:
+        seccomp.apply(seccomp.program())
+
+    assert confined(loosen) == errno.EPERM
+
+
+def test_the_command_develops_local_files(tmp_path_factory: pytest.TempPathFactory) -> None:
+    folder = tmp_path_factory.mktemp("develop")
+    (folder / "good.jpg").write_bytes(encoded(_NOISE, "JPEG"))
+    (folder / "bad.jpg").write_bytes(b"<html>")
+    command = [sys.executable, "-m", "image_svc.develop", "good.jpg", "bad.jpg", "missing.jpg"]
+    done = subprocess.run(
+        [*command, "-o", "out", "--presets", "thumb", "--json"],
+        cwd=folder,
+        env={"PYTHONPATH": os.pathsep.join(sys.path), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["verdict"] for line in lines] == ["READY", "REJECTED", "UNREADABLE"], done.stderr
+    assert lines[1]["reason"] == "not_an_image"
+    assert (folder / "out" / "good.thumb.webp").stat().st_size == lines[0]["variants"][0]["size"]
+    assert done.returncode == 1
