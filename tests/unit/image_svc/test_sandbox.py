@@ -112,7 +112,7 @@ async def test_the_callers_descriptor_stays_open_and_where_it_was(sandbox: Sandb
 async def test_a_file_that_takes_more_memory_than_it_may_is_too_complex(photo: int) -> None:
     huge = Preset(name="huge", width=8000, height=8000, format="png", enlarge=True)
     # Its pixels fit; what is to be made of them does not.
-    async with limited(address_space_bytes=400 * 2**20) as small:
+    async with limited(address_space_bytes=300 * 2**20) as small:
         with pytest.raises(Rejected) as verdict:
             await small.develop(photo, None, [huge])
     assert verdict.value.reason is Reason.TOO_COMPLEX

@@ -35,7 +35,7 @@ _POINTS, _RESULT = _undisturbed()
 
 
 async def _reached(world: World, point: int) -> None:
-    while len(world.history) < point and world.letters:  # noqa: ASYNC110 - on a virtual clock polling costs nothing
+    while len(world.history) < point and world.letters:
         await asyncio.sleep(0.01)
 
 
