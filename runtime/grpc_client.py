@@ -64,10 +64,11 @@ async def call(
     try:
         return await method(request, timeout=timeout, metadata=metadata)
     except grpc.aio.AioRpcError as error:
-        raise _translated(error) from None
+        raise translated(error) from None
 
 
-def _translated(error: grpc.aio.AioRpcError) -> DarkroomError:
+def translated(error: grpc.aio.AioRpcError) -> DarkroomError:
+    """The error that the other side raised, or what the transport's own means to us."""
     for key, value in error.trailing_metadata() or ():
         if key == _DETAILS and isinstance(value, bytes):
             return DarkroomError.from_status(status_pb2.Status.FromString(value))

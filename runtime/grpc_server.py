@@ -14,6 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 from runtime import trace
 from runtime.errors import DarkroomError, Kind
+from runtime.grpc_warm import SUFFIX as WARM_SUFFIX
 
 _log = structlog.get_logger(__name__)
 
@@ -63,20 +64,29 @@ class _Guard(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any] | None:
-        method: Any = handler_call_details.method
+        method = str(handler_call_details.method)
         known = self._handlers.get(method)
         if known is not None:
             return known
+        warm = method.endswith(WARM_SUFFIX)
+        if warm:
+            # gRPC takes none but its own class of details, which has no public name.
+            own: Any = type(handler_call_details)
+            handler_call_details = own(method.removesuffix(WARM_SUFFIX), handler_call_details.invocation_metadata)
         handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None or str(method).startswith("/grpc."):
-            return handler
-        guarded: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
-            self._guarded(handler.unary_unary, str(method)),
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
+        if handler is None or handler.unary_unary is None or method.startswith("/grpc."):
+            return None if warm else handler
+        forms: dict[str, Any] = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        guarded = self._guarded(handler.unary_unary, method)
+        self._handlers[method] = (
+            grpc.stream_stream_rpc_method_handler(_warm(guarded), **forms)
+            if warm
+            else grpc.unary_unary_rpc_method_handler(guarded, **forms)
         )
-        self._handlers[method] = guarded
-        return guarded
+        return self._handlers[method]
 
     def _guarded(self, behaviour: Any, method: str) -> Unary:  # typed for synchronous servers
         async def answer(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
@@ -91,6 +101,16 @@ class _Guard(grpc.aio.ServerInterceptor):
                     self._idle.set()
 
         return answer
+
+
+def _warm(behaviour: Unary) -> Any:
+    """The method as a stream: see `runtime.grpc_warm`."""
+
+    async def answers(_requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        while (request := await context.read()) is not grpc.aio.EOF:
+            await context.write(await behaviour(request, context))
+
+    return answers
 
 
 async def _answered(behaviour: Unary, request: Any, context: grpc.aio.ServicerContext[Any, Any], method: str) -> Any:
