@@ -13,6 +13,7 @@ from darkroom.metadata.v1 import metadata_pb2_grpc as rpc
 
 from runtime import grpc_client
 from runtime.coalesce import Coalescer
+from runtime.grpc_warm import WarmMethod
 
 SERVICE: Final = "darkroom.metadata.v1.MetadataService"
 
@@ -45,6 +46,18 @@ class GrpcMetadata:
     def __init__(self, channel: grpc.aio.Channel, *, max_items: int, max_in_flight: int) -> None:
         self._stub: rpc.MetadataServiceAsyncStub = rpc.MetadataServiceStub(channel)
         self._max_items = max_items
+        self._batch_authenticate = WarmMethod(
+            channel, f"{SERVICE}/BatchAuthenticate", pb.BatchAuthenticateRequest, pb.BatchAuthenticateResponse
+        )
+        self._batch_lease = WarmMethod(
+            channel, f"{SERVICE}/BatchLeaseRequests", pb.BatchLeaseRequestsRequest, pb.BatchLeaseRequestsResponse
+        )
+        self._batch_create = WarmMethod(
+            channel, f"{SERVICE}/BatchCreateImages", pb.BatchCreateImagesRequest, pb.BatchCreateImagesResponse
+        )
+        self._batch_get = WarmMethod(
+            channel, f"{SERVICE}/BatchGetImages", pb.BatchGetImagesRequest, pb.BatchGetImagesResponse
+        )
         self._authenticate = Coalescer(self._send_authenticate, max_items=max_items, max_in_flight=max_in_flight)
         self._lease = Coalescer(self._send_lease, max_items=max_items, max_in_flight=max_in_flight)
         self._create = Coalescer(self._send_create, max_items=max_items, max_in_flight=max_in_flight)
@@ -101,20 +114,15 @@ class GrpcMetadata:
     async def _send_authenticate(
         self, items: list[pb.AuthenticateRequest], timeout: float
     ) -> Iterable[pb.AuthenticateResult]:
-        request = pb.BatchAuthenticateRequest(items=items)
-        return (await grpc_client.call(self._stub.BatchAuthenticate, request, timeout)).results
+        return (await self._batch_authenticate(pb.BatchAuthenticateRequest(items=items), timeout)).results
 
     async def _send_lease(
         self, items: list[pb.LeaseRequestsRequest], timeout: float
     ) -> Iterable[pb.LeaseRequestsResult]:
-        request = pb.BatchLeaseRequestsRequest(items=items)
-        return (await grpc_client.call(self._stub.BatchLeaseRequests, request, timeout)).results
+        return (await self._batch_lease(pb.BatchLeaseRequestsRequest(items=items), timeout)).results
 
     async def _send_create(self, items: list[pb.CreateImageRequest], timeout: float) -> Iterable[pb.CreateImageResult]:
-        request = pb.BatchCreateImagesRequest(items=items)
-        return (await grpc_client.call(self._stub.BatchCreateImages, request, timeout)).results
+        return (await self._batch_create(pb.BatchCreateImagesRequest(items=items), timeout)).results
 
     async def _send_get(self, items: list[pb.GetImageRequest], timeout: float) -> Iterable[pb.GetImageResult]:
-        return (
-            await grpc_client.call(self._stub.BatchGetImages, pb.BatchGetImagesRequest(items=items), timeout)
-        ).results
+        return (await self._batch_get(pb.BatchGetImagesRequest(items=items), timeout)).results

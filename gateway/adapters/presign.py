@@ -8,11 +8,11 @@ from typing import Final
 
 import grpc
 from darkroom.presign.v1 import presign_pb2 as pb
-from darkroom.presign.v1 import presign_pb2_grpc as rpc
 
 from runtime import grpc_client
 from runtime.coalesce import Coalescer
 from runtime.errors import DarkroomError, Kind
+from runtime.grpc_warm import WarmMethod
 
 SERVICE: Final = "darkroom.presign.v1.PresignService"
 
@@ -28,7 +28,12 @@ class GrpcPresign:
     """`ports.Presign` over a channel, coalesced into batches."""
 
     def __init__(self, channel: grpc.aio.Channel, *, max_items: int, max_in_flight: int) -> None:
-        self._stub: rpc.PresignServiceAsyncStub = rpc.PresignServiceStub(channel)
+        self._batch_issue = WarmMethod(
+            channel, f"{SERVICE}/BatchIssueTickets", pb.BatchIssueTicketsRequest, pb.BatchIssueTicketsResponse
+        )
+        self._batch_sign = WarmMethod(
+            channel, f"{SERVICE}/BatchSignDownloads", pb.BatchSignDownloadsRequest, pb.BatchSignDownloadsResponse
+        )
         self._max_items = max_items
         self._issue = Coalescer(self._send_issue, max_items=max_items, max_in_flight=max_in_flight)
         self._sign = Coalescer(self._send_sign, max_items=max_items, max_in_flight=max_in_flight)
@@ -56,9 +61,7 @@ class GrpcPresign:
         return [signed[number] for number in range(len(requests))]
 
     async def _send_issue(self, items: list[pb.IssueTicketRequest], timeout: float) -> Iterable[pb.IssueTicketResult]:
-        request = pb.BatchIssueTicketsRequest(items=items)
-        return (await grpc_client.call(self._stub.BatchIssueTickets, request, timeout)).results
+        return (await self._batch_issue(pb.BatchIssueTicketsRequest(items=items), timeout)).results
 
     async def _send_sign(self, items: list[pb.SignDownloadRequest], timeout: float) -> Iterable[pb.SignDownloadResult]:
-        request = pb.BatchSignDownloadsRequest(items=items)
-        return (await grpc_client.call(self._stub.BatchSignDownloads, request, timeout)).results
+        return (await self._batch_sign(pb.BatchSignDownloadsRequest(items=items), timeout)).results
