@@ -53,6 +53,8 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Their readers give the picture upright, its dimensions too.
+_SELF_TURNING: Final = frozenset({Format.TIFF, Format.HEIF})
 _LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
 
@@ -97,7 +99,8 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     frames = header.frames if format_ is not Format.AVIF else _guarded(lambda: int(getattr(picture, "n_frames", 1)))
     caps.check_frames(frames)
     caps.check_pixels(picture.width, picture.height, 0)
-    return Opened(format_, header, picture, _orientation(picture), frames, picture.info.get("icc_profile") or None)
+    orientation = 1 if format_ in _SELF_TURNING else _orientation(picture)
+    return Opened(format_, header, picture, orientation, frames, picture.info.get("icc_profile") or None)
 
 
 def pixels(opened: Opened, needed: Size, caps: Caps) -> Image.Image:

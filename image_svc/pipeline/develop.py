@@ -76,10 +76,16 @@ def _copies(opened: Opened, stored: Image.Image, sizes: Sequence[Size]) -> dict[
 
 
 def _upright(opened: Opened, picture: Image.Image) -> Image.Image:
+    """The copy turned upright, as RGB or RGBA, and with nothing of the file but its pixels: every later copy is made
+    of this one, and Pillow hands `info` (EXIF, profile, comment) on from copy to copy and into what it saves.
+    """
     picture = opened.turn(picture)
     if picture is opened.picture:  # neither reduced nor turned: without the file behind it, which saving would ask for
         picture = picture.copy()
-    return picture if picture.mode in {"RGB", "RGBA"} else picture.convert("RGB")
+    if picture.mode not in {"RGB", "RGBA"}:
+        picture = picture.convert("RGB")
+    picture.info = {}
+    return picture
 
 
 def _resized(picture: Image.Image, size: Size) -> Image.Image:

@@ -41,6 +41,8 @@ def encode(picture: Image.Image, preset: Preset, sink: int) -> None:
         picture = flatten(picture, rgb(preset.background))
     elif picture.mode == "L" and preset.format in {"webp", "avif"}:
         picture = picture.convert("RGB")
+    if picture.info:  # what Pillow would write beside the pixels
+        raise ValueError(f"a picture to encode still carries {', '.join(map(str, picture.info))}")
     quality = {} if preset.format == "png" else {"quality": preset.quality}
     # A real descriptor: Pillow's JPEG and PNG writers then write to it straight from C.
     with os.fdopen(sink, "wb", closefd=False) as file:

@@ -1,0 +1,387 @@
+"""The pipeline: right pixels, right sizes, nothing of the file but pixels, and a reason for what is refused."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pillow_avif  # noqa: F401  # importing it teaches Pillow AVIF
+import pillow_heif
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageChops, ImageCms, ImageStat
+
+from image_svc.pipeline.develop import Result, develop
+from image_svc.pipeline.fingerprint import fingerprint
+from image_svc.pipeline.geometry import plan
+from image_svc.pipeline.presets import Preset, PresetError, default_presets, parse_presets
+from image_svc.pipeline.types import Reason, Rejected
+from image_svc.sandbox import SandboxLimits
+from image_svc.sandbox.child import caps
+
+pillow_heif.register_heif_opener()
+
+PHOTOS = Path(__file__).parents[3] / "deploy" / "demo" / "photos"
+CAPS = caps(SandboxLimits())
+EXACT = Preset(name="exact", width=4096, height=4096, format="png")
+
+
+def run(content: bytes, *presets: Preset, announced: str | None = None) -> tuple[Result, list[bytes]]:
+    """Develops a file's bytes in this process."""
+    descriptors: list[int] = []
+
+    def memory(content: bytes = b"") -> int:
+        descriptors.append(os.memfd_create("test"))
+        os.write(descriptors[-1], content)
+        return descriptors[-1]
+
+    try:
+        source, sinks = memory(content), [memory() for _ in presets]
+        result = develop(source, announced, presets, sinks, CAPS)
+        return result, [os.pread(sink, os.fstat(sink).st_size, 0) for sink in sinks]
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+def picture(content: bytes) -> Image.Image:
+    opened = Image.open(io.BytesIO(content))
+    opened.load()
+    return opened
+
+
+def made(content: bytes, preset: Preset = EXACT) -> Image.Image:
+    return picture(run(content, preset)[1][0])
+
+
+def refused(content: bytes, announced: str | None = None) -> Reason:
+    with pytest.raises(Rejected) as verdict:
+        run(content, *default_presets(), announced=announced)
+    return verdict.value.reason
+
+
+def encoded(image: Image.Image, format_: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def drawn(size: tuple[int, int] = (640, 480)) -> Image.Image:
+    """A picture without any symmetry."""
+    width, height = size
+    image = Image.merge(
+        "RGB",
+        [
+            Image.linear_gradient("L").resize(size),
+            Image.linear_gradient("L").rotate(90).resize(size),
+            Image.radial_gradient("L").resize(size),
+        ],
+    )
+    image.paste((250, 20, 30), (0, 0, width // 4, height // 6))
+    image.paste((20, 240, 40), (width // 2, height // 2, width * 3 // 4, height))
+    return image
+
+
+def psnr(one: Image.Image, other: Image.Image) -> float:
+    """Decibels of likeness; 99 for the same."""
+    assert one.size == other.size
+    square = ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).sum2
+    mean = sum(square) / (3 * one.width * one.height)
+    return 99.0 if not mean else 10 * math.log10(255**2 / mean)
+
+
+TURNED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", TURNED)
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_a_picture_stands_upright_whatever_the_camera_noted(orientation: int, format_: str) -> None:
+    upright = drawn()
+    turn = TURNED[orientation]
+    stored = upright if turn is None else upright.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    result, (content,) = run(encoded(stored, format_, exif=exif.tobytes(), quality=95), EXACT)
+    assert (result.facts.width, result.facts.height) == upright.size
+    assert psnr(picture(content), upright) > 30
+
+
+@pytest.mark.parametrize("size", [(4032, 3024), (3001, 1999), (1, 3000), (2500, 7), (640, 427), (1, 1)])
+def test_sizes_follow_from_the_original_alone(size: tuple[int, int]) -> None:
+    result, _ = run(encoded(Image.new("RGB", size, (9, 99, 199)), "JPEG"), *default_presets())
+    thumb, *others = result.variants
+    assert (thumb.width, thumb.height) == (min(256, size[0]), min(256, size[1]))
+    for variant, side in zip(others, (640, 1280, 2048), strict=True):
+        scale = min(1.0, side / max(size))
+        assert abs(variant.width - size[0] * scale) <= max(0.5, 1 - size[0] * scale) + 1e-9
+        assert abs(variant.height - size[1] * scale) <= max(0.5, 1 - size[1] * scale) + 1e-9
+
+
+sides = st.integers(1, 20_000)
+
+
+@given(
+    box=st.tuples(st.integers(1, 8192), st.integers(1, 8192)),
+    original=st.tuples(sides, sides),
+    fit=st.sampled_from(["inside", "cover", "pad"]),
+    enlarge=st.booleans(),
+)
+def test_whatever_the_sizes_a_plan_keeps_its_promises(
+    box: tuple[int, int], original: tuple[int, int], fit: Any, enlarge: bool
+) -> None:
+    made = plan(Preset(name="x", width=box[0], height=box[1], format="png", fit=fit, enlarge=enlarge), original)
+    assert all(side >= 1 for size in (made.whole, made.window, made.canvas) for side in size)
+    assert all(part <= whole for part, whole in zip(made.window, made.whole, strict=True))
+    assert all(side <= most for side, most in zip(made.canvas, box, strict=True))
+    if not enlarge:
+        assert all(side <= most for side, most in zip(made.whole, original, strict=True))
+
+
+@pytest.mark.parametrize("name", ["Samsung_SM-G935L_Galaxy_S7_Edge.jpg", "Apple_iPhone_5.jpg", "Canon_EOS_7D.jpg"])
+def test_reduced_copies_are_as_good_as_from_a_full_decode(name: str) -> None:
+    content = (PHOTOS / name).read_bytes()
+    full: Image.Image = Image.open(io.BytesIO(content))
+    profile = full.info.get("icc_profile")
+    full.load()
+    if profile:
+        srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+        converted = ImageCms.profileToProfile(full, ImageCms.ImageCmsProfile(io.BytesIO(profile)), srgb)
+        assert converted is not None
+        full = converted
+    turn = {3: Image.Transpose.ROTATE_180}.get(full.getexif().get(0x0112, 1))
+    upright = full if turn is None else full.transpose(turn)
+    for side in (2048, 640):
+        ours = made(content, Preset(name="x", width=side, height=side, format="png"))
+        assert psnr(ours, upright.resize(ours.size, Image.Resampling.LANCZOS)) > 38
+
+
+def test_a_wide_gamut_is_converted_and_not_only_forgotten() -> None:
+    content = (PHOTOS / "exif-at-eof.heic").read_bytes()
+    small = Preset(name="x", width=200, height=200, format="png")
+    opened = Image.open(io.BytesIO(content))
+    profile = ImageCms.ImageCmsProfile(io.BytesIO(opened.info["icc_profile"]))
+    naive = opened.convert("RGB").resize((150, 200), Image.Resampling.LANCZOS)
+    right = ImageCms.profileToProfile(naive, profile, ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")))
+    assert right is not None
+    ours = made(content, small)
+    assert psnr(ours, right) > psnr(ours, naive) + 3
+
+
+def test_a_broken_profile_is_no_reason_to_refuse_a_picture() -> None:
+    for profile in (b"", b"nonsense", b"\0" * 200):
+        assert psnr(made(encoded(drawn(), "JPEG", icc_profile=profile, quality=95)), drawn()) > 30
+
+
+def test_sixteen_bit_grey_keeps_its_steps() -> None:
+    deep = Image.new("I;16", (256, 8))
+    for x in range(256):
+        for y in range(8):
+            deep.putpixel((x, y), x * 257)
+    ours = made(encoded(deep, "PNG")).convert("L")
+    assert [ours.getpixel((x, 4)) for x in range(256)] == list(range(256))
+
+
+def test_cmyk_and_grey_and_palettes_keep_their_colours() -> None:
+    cmyk = Image.new("CMYK", (64, 64), (0, 255, 255, 0))
+    red = made(encoded(cmyk, "JPEG", quality=95)).getpixel((32, 32))
+    assert isinstance(red, tuple)
+    assert red[0] > 200
+    assert max(red[1:3]) < 60
+    assert made(encoded(Image.new("L", (64, 64), 77), "PNG")).convert("L").getpixel((9, 9)) == 77
+    palette = drawn().quantize(64)
+    assert psnr(made(encoded(palette, "PNG")), palette.convert("RGB")) > 60
+    assert psnr(made(encoded(palette, "GIF")), palette.convert("RGB")) > 60
+
+
+def test_transparency_stays_where_it_can_and_lies_on_the_presets_colour_where_it_cannot() -> None:
+    clear = Image.new("RGBA", (64, 64), (255, 0, 0, 0))
+    webp = made(encoded(clear, "PNG"), Preset(name="x", width=64, height=64, format="webp"))
+    assert webp.mode == "RGBA"
+    assert webp.getchannel("A").getextrema() == (0, 0)
+    jpeg = made(encoded(clear, "PNG"), Preset(name="x", width=64, height=64, format="jpeg", background="#00ff00"))
+    red, green, blue = jpeg.getpixel((5, 5))  # type: ignore[misc]  # of an RGB picture it is a triple
+    assert green > 240
+    assert max(red, blue) < 20
+
+
+def test_pad_fills_the_box_and_cover_cuts_to_it() -> None:
+    wide = encoded(drawn((800, 200)), "PNG")
+    pad = made(wide, Preset(name="x", width=100, height=100, format="png", fit="pad", background="#0000ff"))
+    assert pad.size == (100, 100)
+    assert pad.convert("RGB").getpixel((50, 2)) == (0, 0, 255)
+    assert made(wide, Preset(name="x", width=100, height=100, format="png", fit="cover")).size == (100, 100)
+
+
+@pytest.mark.parametrize("format_", ["webp", "jpeg", "avif", "png"])
+def test_no_output_carries_anything_of_the_file_but_pixels(format_: Any) -> None:
+    for name in ("Apple_iPhone_5.jpg", "exif-at-eof.heic", "Canon_EOS_7D.jpg"):
+        _, (content,) = run((PHOTOS / name).read_bytes(), Preset(name="x", width=300, height=300, format=format_))
+        opened = picture(content)
+        assert not dict(opened.getexif())
+        assert not {"icc_profile", "exif", "xmp", "comment", "photoshop"} & set(opened.info)
+        for trace in (b"Exif", b"Apple", b"GPS", b"adobe", b"Photoshop", b"http", b"ICC_PROFILE"):
+            assert trace not in content
+
+
+def test_the_format_is_the_bytes_own_and_an_announcement_must_agree() -> None:
+    png = encoded(drawn(), "PNG")
+    assert run(png, EXACT, announced="image/png; charset=x")[0].facts.format == "PNG"
+    assert refused(png, "image/jpeg") is Reason.CONTENT_TYPE_MISMATCH
+    heic = (PHOTOS / "exif-at-eof.heic").read_bytes()
+    assert run(heic, EXACT, announced="image/heif")[0].facts.format == "HEIF"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", Reason.NOT_AN_IMAGE),
+        (b"<html><img src=x>", Reason.NOT_AN_IMAGE),
+        (b"%PDF-1.7\n", Reason.NOT_AN_IMAGE),
+        (b"PK\x03\x04" + b"\0" * 100, Reason.NOT_AN_IMAGE),
+        (b"\0\0\0\x18ftypmp42" + b"\0" * 64, Reason.NOT_AN_IMAGE),
+        (b'<?xml version="1.0"?><svg xmlns="x"/>', Reason.UNSUPPORTED_FORMAT),
+        (b"BM" + b"\0" * 100, Reason.UNSUPPORTED_FORMAT),
+        (b"8BPS" + b"\0" * 100, Reason.UNSUPPORTED_FORMAT),
+        (os.urandom(0) + b"\x01" * 5000, Reason.NOT_AN_IMAGE),
+    ],
+)
+def test_what_is_no_accepted_picture_is_refused_with_its_reason(content: bytes, reason: Reason) -> None:
+    assert refused(content) is reason
+
+
+FORMATS = ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "HEIF", "TIFF"]
+
+
+@pytest.mark.parametrize("format_", FORMATS)
+def test_a_file_cut_anywhere_is_a_picture_or_refused_and_never_a_failure(format_: str) -> None:
+    content = encoded(drawn((200, 150)), format_)
+    verdicts = set()
+    for percent in range(100):
+        try:
+            run(content[: len(content) * percent // 100], *default_presets())
+        except Rejected as verdict:
+            verdicts.add(verdict.reason)
+    assert Reason.TRUNCATED in verdicts
+    assert verdicts <= {Reason.TRUNCATED, Reason.NOT_AN_IMAGE}
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "GIF", "TIFF"])
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_file_with_flipped_bits_is_a_picture_or_refused(format_: str, data: st.DataObject) -> None:
+    content = bytearray(encoded(drawn((80, 60)), format_))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        run(bytes(content), EXACT)
+    except Rejected:
+        return
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+
+def test_a_picture_with_too_many_pixels_is_refused_by_its_header_alone() -> None:
+    header = (60_000).to_bytes(4, "big") * 2 + bytes([8, 6, 0, 0, 0])
+    assert refused(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")) is Reason.TOO_MANY_PIXELS
+    # 98 megapixels of a palette fit the cap on pixels, but not the memory that they take once they are looked up.
+    header = (9_900).to_bytes(4, "big") * 2 + bytes([8, 3, 0, 0, 0])
+    assert refused(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")) is Reason.TOO_MANY_PIXELS
+
+
+def test_chunks_that_inflate_without_end_are_refused() -> None:
+    png = encoded(drawn((8, 8)), "PNG")
+    bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(50_000_000), 9))
+    assert refused(png[:33] + bomb + png[33:]) is Reason.TOO_COMPLEX
+
+
+def test_scans_without_end_are_refused() -> None:
+    progressive = encoded(drawn((64, 64)), "JPEG", progressive=True)
+    first = progressive.index(b"\xff\xda")
+    second = progressive.index(b"\xff\xda", first + 2)
+    bomb = progressive[:first] + progressive[first:second] * 500 + progressive[second:]
+    assert refused(bomb) is Reason.TOO_COMPLEX
+
+
+def test_frames_without_end_are_refused() -> None:
+    frames = [Image.new("P", (8, 8), number % 256) for number in range(1200)]
+    for number, frame in enumerate(frames):
+        frame.putpixel((number % 8, number // 8 % 8), 3)
+    gif = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:], disposal=2)
+    assert refused(gif) is Reason.TOO_MANY_FRAMES
+
+
+def test_an_animation_counts_its_frames_and_shows_its_first() -> None:
+    frames: Sequence[Image.Image] = [Image.new("RGB", (40, 40), color) for color in ("red", "lime", "blue")]
+    for format_ in ("GIF", "WEBP"):
+        content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=100, lossless=True)
+        result, (first,) = run(content, EXACT)
+        assert result.facts.frames == 3
+        assert picture(first).convert("RGB").getpixel((20, 20)) == (255, 0, 0)
+
+
+def test_copies_of_a_picture_have_nearly_the_same_hash_and_others_do_not() -> None:
+    content = (PHOTOS / "Apple_iPhone_5.jpg").read_bytes()
+    result, (large, thumb) = run(
+        content, default_presets()[2], Preset(name="x", width=300, height=300, format="jpeg", quality=40)
+    )
+    hashes = [run(copy, EXACT)[0].facts.perceptual_hash for copy in (large, thumb)]
+    assert all((value ^ result.facts.perceptual_hash).bit_count() <= 6 for value in hashes)
+    other = run((PHOTOS / "Canon_EOS_7D.jpg").read_bytes(), EXACT)[0].facts.perceptual_hash
+    assert (other ^ result.facts.perceptual_hash).bit_count() > 14
+
+
+def test_a_fingerprint_stands_for_source_preset_and_build() -> None:
+    preset = default_presets()[0]
+    same = fingerprint(b"\1" * 32, preset, "a")
+    assert same == fingerprint(b"\1" * 32, preset, "a")
+    assert len(same) == 16
+    other = Preset(name="thumb", width=256, height=256, format="webp", quality=81, fit="cover")
+    assert (
+        len(
+            {
+                same,
+                fingerprint(b"\2" * 32, preset, "a"),
+                fingerprint(b"\1" * 32, preset, "b"),
+                fingerprint(b"\1" * 32, other, "a"),
+            }
+        )
+        == 4
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("{}", "presets"),
+        ("[]", "1-32"),
+        ('[{"name":"A","width":1,"height":1,"format":"webp"}]', "A"),
+        ('[{"name":"a","width":0,"height":1,"format":"webp"}]', "width"),
+        ('[{"name":"a","width":1,"height":1,"format":"gif"}]', "gif"),
+        ('[{"name":"a","width":1,"height":1,"format":"webp","size":1}]', "size"),
+        (
+            '[{"name":"a","width":1,"height":1,"format":"webp"},{"name":"a","width":1,"height":1,"format":"png"}]',
+            "twice",
+        ),
+        ('[{"name":"a","width":1,"height":1,"format":"jpeg","animated":true}]', "webp"),
+    ],
+)
+def test_presets_that_make_no_sense_are_refused_by_name(text: str, named: str) -> None:
+    with pytest.raises(PresetError, match=named):
+        parse_presets(text)
