@@ -85,13 +85,20 @@ class Consumer:
                 hold.interrupt(Why.DRAINING)
 
     async def run(self) -> None:
-        """Works until `stop` or cancellation, then drains."""
-        intake = asyncio.create_task(self._take_in(), name="intake")
+        """Works until `stop` or cancellation, then drains. A cancellation never cuts a drain: it ends by itself."""
+        work = asyncio.create_task(self._run(), name="consumer work")
         try:
-            await asyncio.wait([intake])
-        finally:  # stopped, cancelled, or the intake died: what is in hand is not to suffer for it
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
             self.stop()
-            await self._drain(intake)
+            await asyncio.wait([work])
+            raise
+
+    async def _run(self) -> None:
+        intake = asyncio.create_task(self._take_in(), name="intake")
+        await asyncio.wait([intake])
+        self.stop()  # if the intake died, what is in hand is not to suffer for it
+        await self._drain(intake)
         intake.result()
 
     async def _take_in(self) -> None:

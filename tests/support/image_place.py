@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator
@@ -15,6 +14,7 @@ from aiobotocore.session import get_session
 
 from image_svc.adapters.s3 import CONFIG, S3ObjectStore
 from image_svc.adapters.sqs import SqsQueue
+from tests.support.eventually import eventually
 from tests.support.localstack import LocalStack
 
 
@@ -70,9 +70,11 @@ class Place:
 
     async def empty(self, within: float = 60) -> None:
         """Waits until the queue has no message, in nobody's hand either."""
-        async with asyncio.timeout(within):
-            while sum(await self.depth()):  # noqa: ASYNC110 - SQS tells nobody when it is empty
-                await asyncio.sleep(0.1)
+
+        async def none() -> bool:
+            return not sum(await self.depth())
+
+        await eventually(none, within=within)
 
 
 @asynccontextmanager

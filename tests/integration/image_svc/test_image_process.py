@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from image_svc.pipeline.presets import default_presets
 from runtime import grpc_client
 from runtime.errors import DarkroomError, Kind
+from tests.support.eventually import eventually
 from tests.support.image_stack import Stack, stack
 from tests.support.localstack import LocalStack
 from tests.support.pictures import picture
@@ -169,9 +170,11 @@ async def test_a_frozen_worker_finds_its_attempt_stale(running: Stack) -> None:
     content = picture("image/png", seed=6, size=(6000, 5000))
     image = await running.upload(content, content_type="image/png")
     frozen = await running.worker(slots=1, prefetch=0)
-    async with asyncio.timeout(10):
-        while (await running.get(image.id)).state != pb.Image.PROCESSING:  # noqa: ASYNC110 - the row tells nobody
-            await asyncio.sleep(0.01)
+
+    async def begun() -> bool:
+        return (await running.get(image.id)).state == pb.Image.PROCESSING
+
+    await eventually(begun, every=0.01)
     frozen.process.send_signal(signal.SIGSTOP)
     await running.worker()
     (image,) = await running.settled([image])
@@ -207,9 +210,11 @@ async def test_a_deleted_image_leaves_nothing_in_either_bucket(running: Stack) -
     await running.settled([other])
     request = pb.DeleteImageRequest(tenant_id=running.tenant_id, image_id=image.id)
     await grpc_client.call(running.stub.DeleteImage, request, 5)
-    async with asyncio.timeout(30):
-        while [key for key in await everything(running) if image.id in key]:  # noqa: ASYNC110 - S3 tells nobody
-            await asyncio.sleep(0.1)
+
+    async def gone() -> bool:
+        return not [key for key in await everything(running) if image.id in key]
+
+    await eventually(gone)
     assert len([key for key in await everything(running) if other.id in key]) == 1 + len(NAMES)
     await running.place.empty()
 
@@ -226,9 +231,11 @@ async def test_an_original_is_removed_when_the_policy_says_so(
         (image,) = await running.settled([await running.upload(picture(seed=9))])
         assert image.state == pb.Image.READY
         await running.age(24 * 3600)
-        async with asyncio.timeout(30):
-            while not (await running.get(image.id)).original_removed:  # noqa: ASYNC110 - the row tells nobody
-                await asyncio.sleep(0.1)
+
+        async def removed() -> bool:
+            return (await running.get(image.id)).original_removed
+
+        await eventually(removed)
         assert not await running.place.keys(running.place.incoming)
         assert len(await running.place.variants("")) == len(NAMES)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.support import virtual_clock
+from tests.support.eventually import eventually
 from tests.support.image_worker import HAND_BACK, LEASE, Worker, check, settle
 from tests.support.image_world import World
 
@@ -35,8 +36,10 @@ _POINTS, _RESULT = _undisturbed()
 
 
 async def _reached(world: World, point: int) -> None:
-    while len(world.history) < point and world.letters:
-        await asyncio.sleep(0.01)
+    async def there() -> bool:
+        return len(world.history) >= point or not world.letters
+
+    await eventually(there, within=3600, every=0.01)
 
 
 async def _struck_at(point: int, end: Callable[[Worker], None], *, drain: float = 25.0) -> World:

@@ -440,6 +440,40 @@ def test_an_idle_worker_stops_at_once() -> None:
     virtual_clock.run(story())
 
 
+def test_a_cancellation_does_not_cut_a_drain_that_has_begun() -> None:
+    async def story() -> None:
+        world = World()
+        world.develop_seconds = 1000
+        rows = [world.register(b"photo %d" % number) for number in range(4)]
+        worker = Worker(world)
+        await asyncio.sleep(5)
+        worker.consumer.stop()
+        await asyncio.sleep(1)
+        worker.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await worker.task
+        assert all(row.attempts == 0 and row.leased_until == 0 for row in rows)
+        now = asyncio.get_running_loop().time()
+        assert all(letter.visible_at <= now for letter in world.letters.values())
+
+    virtual_clock.run(story())
+
+
+def test_an_intake_that_dies_drains_before_it_takes_the_process_down() -> None:
+    async def story() -> None:
+        world = World()
+        row = world.register()
+        worker = Worker(world)
+        await asyncio.sleep(0.5)
+        world.faults["receive"] = [RuntimeError("a bug")]
+        world.post(event("incoming/other"))
+        with pytest.raises(RuntimeError, match="a bug"):
+            await worker.task
+        assert row.state == "READY"
+
+    virtual_clock.run(story())
+
+
 def test_cancellation_drains_and_is_raised_again() -> None:
     async def story() -> None:
         world = World()
