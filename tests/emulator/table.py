@@ -333,7 +333,7 @@ TABLE: Final = (
         "S3",
         "a Deny in the bucket policy refuses the PUT",
         False,
-        "TLS only, create-only and signature age are tested over the synthesised template; try them after the first deployment.",
+        "TLS only, create-only and signature age are tested over the template; try them after the first deployment.",
         _bucket_policy,
     ),
     Row(
