@@ -65,6 +65,8 @@ class Opened:
     format: Format
     header: Header
     picture: Image.Image
+    # As stored. Of its own, because shrinking a JPEG while it is decoded changes the picture's.
+    size: Size
     orientation: int
     frames: int
     profile: bytes | None
@@ -72,11 +74,10 @@ class Opened:
     @property
     def upright(self) -> Size:
         """Width and height after orientation."""
-        width, height = self.picture.size
-        return (height, width) if self.orientation in _LYING else (width, height)
+        return self.stored(self.size)
 
     def stored(self, size: Size) -> Size:
-        """An upright size as the stored picture has it."""
+        """An upright size as the stored picture has it, or the other way round."""
         return (size[1], size[0]) if self.orientation in _LYING else size
 
     def turn(self, picture: Image.Image) -> Image.Image:
@@ -100,7 +101,7 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     caps.check_frames(frames)
     caps.check_pixels(picture.width, picture.height, 0)
     orientation = 1 if format_ in _SELF_TURNING else _orientation(picture)
-    return Opened(format_, header, picture, orientation, frames, picture.info.get("icc_profile") or None)
+    return Opened(format_, header, picture, picture.size, orientation, frames, picture.info.get("icc_profile") or None)
 
 
 def pixels(opened: Opened, needed: Size, caps: Caps) -> Image.Image:
@@ -109,7 +110,7 @@ def pixels(opened: Opened, needed: Size, caps: Caps) -> Image.Image:
     A JPEG is shrunk while it is decoded: the cosine transform gives a half, a quarter or an eighth for less than the
     whole. Raises `Rejected`; MemoryError where the address space is used up.
     """
-    picture, full = opened.picture, opened.picture.size
+    picture, full = opened.picture, opened.size
     if opened.format is Format.JPEG:
         _guarded(lambda: picture.draft(None, opened.stored(needed)))
     needs = peak_bytes(opened.format, picture.mode, full, picture.size, opened.header)

@@ -170,6 +170,13 @@ def test_reduced_copies_are_as_good_as_from_a_full_decode(name: str) -> None:
         assert psnr(ours, upright.resize(ours.size, Image.Resampling.LANCZOS)) > 38
 
 
+def test_facts_are_of_the_original_even_where_it_was_shrunk_while_decoded() -> None:
+    small = Preset(name="small", width=300, height=300, format="webp")
+    result, _ = run((PHOTOS / "Samsung_SM-G935L_Galaxy_S7_Edge.jpg").read_bytes(), small)
+    assert (result.facts.width, result.facts.height) == (4032, 3024)
+    assert (result.variants[0].width, result.variants[0].height) == (300, 225)
+
+
 def test_a_wide_gamut_is_converted_and_not_only_forgotten() -> None:
     content = (PHOTOS / "exif-at-eof.heic").read_bytes()
     small = Preset(name="x", width=200, height=200, format="png")
