@@ -94,7 +94,7 @@ async def _store(stack: AsyncExitStack, session: AioSession, settings: Settings)
         "s3",
         settings,
         connections=settings.in_hand * _CONNECTIONS_PER_JOB,
-        also=s3_adapter.CONFIG,
+        also=s3_adapter.config(settings.s3_addressing_style),
     )
     store = S3ObjectStore(client, incoming_bucket=settings.incoming_bucket, media_bucket=settings.media_bucket)
     await _verified(store)

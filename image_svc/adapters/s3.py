@@ -13,9 +13,17 @@ from aiobotocore.config import AioConfig
 from image_svc.adapters.aws_errors import ClientError, code_of, reaching
 from image_svc.ports import ObjectMissing, Original
 
-# Originals are hashed against what was announced, and variants carry their own SHA-256: botocore's checksums on top
-# would hash every byte twice.
-CONFIG: Final = AioConfig(request_checksum_calculation="when_required", response_checksum_validation="when_required")
+
+def config(addressing_style: str) -> AioConfig:
+    """How the client is to be made. Originals are hashed against what was announced, and a variant's own SHA-256 is
+    part of what is signed: checksums and payload hashes of botocore's on top would go over every byte again.
+    """
+    return AioConfig(
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": addressing_style, "payload_signing_enabled": False},
+    )
+
 
 # Bytes of one read. Large enough that the loop turns little, small beside any image.
 _CHUNK: Final = 256 * 1024
@@ -40,7 +48,7 @@ class _OpenOriginal:
 
 
 class S3ObjectStore:
-    """`ObjectStore` over one S3 client made with `CONFIG`."""
+    """`ObjectStore` over one S3 client made with `config`."""
 
     def __init__(self, s3: Any, *, incoming_bucket: str, media_bucket: str) -> None:
         self._s3 = s3

@@ -12,7 +12,7 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
-from image_svc.adapters.s3 import CONFIG, S3ObjectStore
+from image_svc.adapters.s3 import S3ObjectStore, config
 from image_svc.adapters.sqs import SqsQueue
 from tests.support.eventually import eventually
 from tests.support.localstack import LocalStack
@@ -81,7 +81,7 @@ class Place:
 async def place(localstack: LocalStack, *, versioned: bool = False, notify: bool = True) -> AsyncIterator[Place]:
     """A place of its own; LocalStack forgets it when it ends."""
     name = secrets.token_hex(5)
-    config = AioConfig(s3={"addressing_style": "path"}, signature_version="s3v4", max_pool_connections=20).merge(CONFIG)
+    s3_config = AioConfig(signature_version="s3v4", max_pool_connections=20).merge(config("path"))
     async with AsyncExitStack() as stack:
         clients = {}
         for service in ("s3", "sqs", "sns", "secretsmanager"):
@@ -90,7 +90,7 @@ async def place(localstack: LocalStack, *, versioned: bool = False, notify: bool
                     service,
                     region_name=localstack.region,
                     endpoint_url=localstack.endpoint_url,
-                    config=config if service == "s3" else None,
+                    config=s3_config if service == "s3" else None,
                 )
             )
         s3, sqs = clients["s3"], clients["sqs"]
