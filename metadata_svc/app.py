@@ -33,6 +33,7 @@ from runtime.settings import SettingsError, load
 class Parts:
     """What the service consists of, apart from its server."""
 
+    app: Database
     maintenance: Database
     servicer: MetadataServicer
     relay: Relay
@@ -66,7 +67,9 @@ async def build(life: lifecycle.Lifecycle) -> None:
     )
 
     async def ping(timeout: float) -> None:
-        await parts.maintenance.row("ping", timeout=timeout)
+        await parts.app.row("ping", timeout=timeout)
+        for database in (parts.app, parts.maintenance):
+            await database.unpark()
 
     watch = DatabaseWatch(
         ping,
@@ -125,7 +128,7 @@ async def assemble(
         page_size_max=settings.page_size_max,
         similar_distance=settings.similar_distance,
     )
-    return Parts(every_database, servicer, relay, sweeper)
+    return Parts(app_database, every_database, servicer, relay, sweeper)
 
 
 async def verify(database: Database) -> None:

@@ -33,6 +33,10 @@ _LOST: Final = (
     pg.TargetServerAttributeNotMatched,
     OSError,
 )
+# Seconds before the secret is read again after a refused login: at once for a rotation that is over, then as long as
+# one may take. Open connections go on meanwhile.
+_ROTATION_WAITS: Final = (0.0, 0.1, 0.3, 1.0)
+
 _LATER: Final = (
     pg.TooManyConnectionsError,
     pg.QueryCanceledError,
@@ -57,12 +61,19 @@ class PoolOptions:
 
 
 class Database:
-    """Runs named statements. Every failure is a `DarkroomError`; a connection that may be bad is dropped."""
+    """Runs named statements. Every failure is a `DarkroomError`; a connection that may be bad is dropped.
+
+    A connection that nobody waits for is parked here instead of going back to the pool between two statements: asyncpg
+    makes a task, a time-out and a timer for each return, which costs twice as much as a statement. The pool still makes
+    the connections, counts them and closes them.
+    """
 
     def __init__(self, pool: Any, statements: Mapping[str, str], options: PoolOptions) -> None:
         self._pool = pool
         self._statements = statements
         self._options = options
+        self._parked: list[Any] = []
+        self._waiting = 0
 
     async def fetch(self, name: str, *arguments: Any, timeout: float | None = None) -> Sequence[asyncpg.Record]:
         """The rows of a statement, within `timeout` seconds (at most the pool's own statement time-out)."""
@@ -71,32 +82,57 @@ class Database:
         if limit <= 0:
             raise DarkroomError(Kind.DEADLINE_EXCEEDED, "no time left to ask the database")
         try:
-            connection = await self._pool.acquire(timeout=min(limit, options.acquire_timeout))
+            connection = await self._taken(min(limit, options.acquire_timeout))
             try:
                 rows: Sequence[asyncpg.Record] = await connection.fetch(
                     self._statements[name], *arguments, timeout=limit
                 )
             except pg.ReadOnlySQLTransactionError:
                 # We are still connected to what was the writer before a failover; so are the others.
-                connection.terminate()
                 await self._pool.expire_connections()
-                raise
-            finally:
                 await self._pool.release(connection)
+                await self.unpark()
+                raise
+            except BaseException:
+                # Cancelled or lost: the pool finds out whether the connection can still be used.
+                await self._pool.release(connection)
+                raise
+            if self._waiting or _is_closed(connection):
+                await self._pool.release(connection)
+            else:
+                self._parked.append(connection)
+        except _LATER as error:  # first: a TimeoutError is an OSError, too
+            _log.warning("database gave no answer", statement=name, error=repr(error))
+            raise DarkroomError(Kind.UNAVAILABLE, "the database is busy", retry_after=options.retry_after) from error
         except _LOST as error:
             _log.warning("database connection lost", statement=name, error=repr(error))
             raise DarkroomError(
                 Kind.UNAVAILABLE, "the database is not reachable", retry_after=options.retry_after
             ) from error
-        except _LATER as error:
-            _log.warning("database gave no answer", statement=name, error=repr(error))
-            raise DarkroomError(Kind.UNAVAILABLE, "the database is busy", retry_after=options.retry_after) from error
         return rows
 
     async def row(self, name: str, *arguments: Any, timeout: float | None = None) -> asyncpg.Record | None:
         """The first row of a statement, or None."""
         rows = await self.fetch(name, *arguments, timeout=timeout)
         return rows[0] if rows else None
+
+    async def unpark(self) -> None:
+        """Gives parked connections back to the pool, which closes those that are too old or idle for too long."""
+        parked, self._parked = self._parked, []
+        for connection in parked:
+            if not _is_closed(connection):
+                await self._pool.release(connection)
+
+    async def _taken(self, timeout: float) -> Any:
+        while self._parked:
+            connection = self._parked.pop()
+            if not _is_closed(connection):
+                return connection
+        self._waiting += 1
+        try:
+            return await self._pool.acquire(timeout=timeout)
+        finally:
+            self._waiting -= 1
 
 
 @asynccontextmanager
@@ -110,11 +146,14 @@ async def connected(
 
     async def connect(*_: Any, **kwargs: Any) -> Any:
         login = await logins.current()
-        try:
-            return await _connect(login, kwargs)
-        except (pg.InvalidPasswordError, pg.InvalidAuthorizationSpecificationError):
-            # Rotated since we last looked.
-            return await _connect(await logins.refreshed(), kwargs)
+        for wait in _ROTATION_WAITS:
+            try:
+                return await _connect(login, kwargs)
+            except (pg.InvalidPasswordError, pg.InvalidAuthorizationSpecificationError):
+                # Rotated since we last looked, or just now: secret and server do not change in the same moment.
+                await asyncio.sleep(wait)
+                login = await logins.refreshed()
+        return await _connect(login, kwargs)
 
     async def _connect(login: Any, kwargs: dict[str, Any]) -> Any:
         return await asyncpg.connect(
@@ -137,20 +176,36 @@ async def connected(
             **kwargs,
         )
 
-    pool = await asyncpg.create_pool(
-        min_size=1,
-        max_size=options.size,
-        max_inactive_connection_lifetime=options.idle_seconds,
-        connect=connect,
-        reset=_no_reset,
-    )
     try:
-        yield Database(pool, statements, options)
+        pool = await asyncpg.create_pool(
+            min_size=1,
+            max_size=options.size,
+            max_inactive_connection_lifetime=options.idle_seconds,
+            connect=connect,
+            reset=_no_reset,
+        )
+    except (*_LOST, *_LATER) as error:
+        raise DarkroomError(
+            Kind.UNAVAILABLE, "cannot connect to the database", retry_after=options.retry_after
+        ) from error
+    database = Database(pool, statements, options)
+    try:
+        yield database
     finally:
+        await database.unpark()
         try:
             await asyncio.wait_for(pool.close(), options.statement_timeout)
         except TimeoutError:
             pool.terminate()
+
+
+def _is_closed(connection: Any) -> bool:
+    """Whether a connection taken from the pool has ended; the pool itself has then let go of it."""
+    try:
+        closed: bool = connection.is_closed()
+    except pg.InterfaceError:
+        return True
+    return closed
 
 
 async def _no_reset(_connection: Any) -> None:

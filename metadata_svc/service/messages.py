@@ -171,12 +171,18 @@ def facts_of(message: pb.Facts) -> Facts:
 
 
 def problem_of(message: pb.Problem) -> Problem:
-    """A problem of the domain; one that names no reason is our own fault."""
+    """A problem of the domain; one that names no reason is our own fault. Decoders quote the file: PostgreSQL's texts
+    hold no NUL, so that becomes the replacement character.
+    """
     return Problem(
-        message.type or "processing_failed",
-        message.title or "The image could not be processed",
-        message.detail or "The fault is ours; the original is kept.",
+        _storable(message.type) or "processing_failed",
+        _storable(message.title) or "The image could not be processed",
+        _storable(message.detail) or "The fault is ours; the original is kept.",
     )
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\ufffd")
 
 
 def limits_of(row: Mapping[str, Any]) -> pb.Limits:
