@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time, timedelta
+from functools import lru_cache
 from math import ceil
 from zoneinfo import ZoneInfo
 
@@ -24,7 +25,7 @@ from deploy.capacity.business_calendar import (
     peak_days,
 )
 from deploy.capacity.forecast import Floats, month_rates
-from deploy.capacity.inputs import Inputs
+from deploy.capacity.inputs import Calendar, Forecast, Inputs
 from deploy.capacity.plan import Action, Horizon, Plan, ServicePlan
 from deploy.capacity.sizing import AURORA, Target, targets
 from deploy.capacity.steps import Change, Span, changes, cheapest_cover, level_at
@@ -62,7 +63,7 @@ def build(inputs: Inputs, as_of: datetime) -> Plan:
 
 def hourly_needs(inputs: Inputs, target: Target, month: Month) -> dict[date, list[int]]:
     """The level that each hour of a month's peak days needs, for the busiest minute in it."""
-    hours = _hourly_rates(inputs, month)
+    hours = _hourly_rates(inputs.calendar, inputs.forecast, month)
     index = {day: i for i, day in enumerate(month_days(*month))}
     return {
         day: [target.need(float(rate)) for rate in hours[index[day] * 24 : index[day] * 24 + 24]]
@@ -75,7 +76,7 @@ def floor_level(inputs: Inputs, target: Target, months: list[Month]) -> int:
     level = target.need(0.0)
     for month in months:
         peaks = set(peak_days(inputs.calendar, *month))
-        hours = _hourly_rates(inputs, month)
+        hours = _hourly_rates(inputs.calendar, inputs.forecast, month)
         for i, day in enumerate(month_days(*month)):
             if day not in peaks:
                 level = max(level, target.need(float(hours[i * 24 : i * 24 + 24].max())))
@@ -116,9 +117,11 @@ def _runs(days: list[date]) -> list[list[date]]:
     return runs
 
 
-def _hourly_rates(inputs: Inputs, month: Month) -> Floats:
-    """Images per second in the busiest minute of each hour."""
-    hourly: Floats = month_rates(inputs.calendar, inputs.forecast, *month).reshape(-1, 60).max(axis=1)
+@lru_cache(maxsize=64)
+def _hourly_rates(calendar: Calendar, forecast: Forecast, month: Month) -> Floats:
+    """Images per second in the busiest minute of each hour. Kept, because every service asks for every month."""
+    hourly: Floats = month_rates(calendar, forecast, *month).reshape(-1, 60).max(axis=1)
+    hourly.flags.writeable = False
     return hourly
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from math import inf
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -28,27 +29,29 @@ class Change:
 def cheapest_cover(needs: Sequence[int], parts: int) -> list[tuple[int, int, int]]:
     """The cheapest staircase of at most `parts` steps that is nowhere below the needs: (first, after last, level).
 
-    Exact, by dynamic programming over the last step's start; n hours and k parts cost n*n*k.
+    Exact, by dynamic programming over the last step's start; n hours and k parts cost n*n*k array operations.
     """
     count = len(needs)
-    best: list[list[float]] = [[inf] * (count + 1) for _ in range(parts + 1)]
-    cut = [[0] * (count + 1) for _ in range(parts + 1)]
-    best[0][0] = 0
-    for k in range(1, parts + 1):
-        best[k][0] = 0
-        for end in range(1, count + 1):
-            level = 0
-            for start in range(end - 1, -1, -1):
-                level = max(level, needs[start])
-                cost = best[k - 1][start] + level * (end - start)
-                if cost < best[k][end]:
-                    best[k][end], cut[k][end] = cost, start
+    cost = np.full((count + 1, count + 1), np.inf)  # of one step, by start and end
+    for start in range(count):
+        levels = np.maximum.accumulate(needs[start:])
+        cost[start, start + 1 :] = levels * np.arange(1, count - start + 1)
+    best = np.full(count + 1, np.inf)
+    best[0] = 0.0
+    cuts = []
+    for _ in range(min(parts, count)):
+        through = best[:, None] + cost
+        through[:, 0] = 0.0
+        cuts.append(through.argmin(axis=0))
+        best = np.minimum(best, through.min(axis=0))
     steps: list[tuple[int, int, int]] = []
-    end, k = count, parts
-    while end > 0:
-        start = cut[k][end]
+    end = count
+    for cut in reversed(cuts):
+        if end == 0:
+            break
+        start = int(cut[end])
         steps.append((start, end, max(needs[start:end])))
-        end, k = start, k - 1
+        end = start
     return _merged(steps[::-1])
 
 
