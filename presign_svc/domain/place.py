@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import quote, urlsplit
 
+# What needs no encoding; nearly every key is so, and this costs a fifth of finding it out by encoding.
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~/-]+")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
@@ -19,7 +22,7 @@ class Bucket:
 
     def path(self, key: str) -> str:
         """The path of an object, percent-encoded as S3 signs it: all but unreserved characters and the slash."""
-        return self.prefix + quote(key, safe="/~")
+        return self.prefix + (key if _PLAIN.fullmatch(key) else quote(key, safe="/~"))
 
 
 def bucket(name: str, *, region: str, endpoint: str | None, style: Literal["virtual", "path"]) -> Bucket:

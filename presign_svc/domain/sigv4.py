@@ -35,12 +35,14 @@ class SignedHeaders:
     names: tuple[str, ...]
     joined: str = field(init=False)
     quoted: str = field(init=False)
+    form: str = field(init=False)
 
     def __post_init__(self) -> None:
         if list(self.names) != sorted(self.names):
             raise ValueError("a signature lists its headers in order")
         object.__setattr__(self, "joined", ";".join(self.names))
         object.__setattr__(self, "quoted", "%3B".join(self.names))
+        object.__setattr__(self, "form", "".join(f"{name}:%s\n" for name in self.names))
 
 
 class Signer:
@@ -99,10 +101,9 @@ class Stamp:
         """
         start = f"{self.start}{expires}"
         signed = f"&X-Amz-SignedHeaders={names.quoted}"
-        headers = "".join([f"{name}:{value}\n" for name, value in zip(names.names, values, strict=True)])
         # In the canonical form the parameters are sorted; in the URL they come in botocore's order.
         canonical = f"{start}{self.token}{signed}&{own}" if own else f"{start}{self.token}{signed}"
-        request = f"{method}\n{path}\n{canonical}\n{headers}\n{names.joined}\nUNSIGNED-PAYLOAD"
+        request = f"{method}\n{path}\n{canonical}\n{names.form % values}\n{names.joined}\nUNSIGNED-PAYLOAD"
         digest = hashlib.sha256(request.encode()).hexdigest()
         signature = hmac.digest(self.key, f"{self.to_sign}{digest}".encode(), "sha256").hex()
         front = f"{own}&" if own else ""

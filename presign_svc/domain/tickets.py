@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from presign_svc.domain import checks
 from presign_svc.domain.place import Bucket
@@ -31,8 +31,7 @@ class TicketLimits:
     retry_after: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """What a client needs to send its bytes. `expires_at` is exact, in seconds since the epoch."""
 
     url: str
@@ -87,7 +86,7 @@ def put(
     if not sha256:
         query = stamp.query("PUT", path, _SEALED, (str(size), content_type, bucket.host, "*"), expires=life)
     elif len(sha256) == _SHA256_BYTES:
-        checksum = base64.b64encode(sha256).decode()
+        checksum = binascii.b2a_base64(sha256, newline=False).decode()
         headers["x-amz-checksum-sha256"] = checksum
         values = (str(size), content_type, bucket.host, "*", checksum)
         query = stamp.query("PUT", path, _SEALED_WITH_CHECKSUM, values, expires=life)
