@@ -167,7 +167,7 @@ def _truncated() -> bytes:
 @pytest.mark.parametrize(
     ("content", "content_type", "reason"),
     [
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>" * 20, "image/png", "not_an_image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>" * 20, "image/png", "unsupported_format"),
         (b"\0" * 5000, "image/jpeg", "not_an_image"),
         (picture("image/png", seed=25), "image/jpeg", "content_type_mismatch"),
         (_truncated(), "image/jpeg", "truncated"),

@@ -71,7 +71,8 @@ def test_a_second_up_changes_nothing(cluster: RunningCluster) -> None:
 
 def test_everything_listens_on_loopback_only(cluster: RunningCluster) -> None:
     inodes = {inode for process in cluster.everything() for inode in _sockets(process.pid)}
-    loopback = {"0100007F", "00000000000000000000000001000000"}
+    # 127.0.0.1, ::1, and the first as gRPC binds it: mapped into IPv6.
+    loopback = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
     listening = []
     for table in ("tcp", "tcp6", "udp", "udp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import json
 import time
 from dataclasses import dataclass
@@ -99,6 +100,8 @@ class Api:
 async def send(http: aiohttp.ClientSession, method: str, url: str, **more: Any) -> Reply:
     """One request to anywhere."""
     timeout = aiohttp.ClientTimeout(total=40)
+    if isinstance(more.get("data"), bytes):  # aiohttp takes large bodies as files only
+        more["data"] = io.BytesIO(more["data"])
     async with http.request(method, url, allow_redirects=False, timeout=timeout, **more) as response:
         body = await response.read()
         return Reply(response.status, {name.lower(): value for name, value in response.headers.items()}, body)

@@ -150,7 +150,7 @@ def children(process: int) -> list[int]:
 
 
 async def child_of(process: int) -> int:
-    while not (found := children(process)):  # noqa: ASYNC110  # the kernel has no event for it
+    while not (found := children(process)):
         await asyncio.sleep(0.001)
     return found[0]
 
