@@ -25,9 +25,10 @@ def synthesise(env: settings.Environment) -> dict[str, dict[str, Any]]:
     """A fresh synth: template by stack (10 to 20 s, half a gigabyte)."""
     node.on_path()
     from deploy.cdk.app import build  # takes seconds to import, and starts node
+    from deploy.cdk.stacks.base import stack_name
 
     assembly = build(env).synth()
-    return {name: assembly.get_stack_by_name(f"darkroom-{env.stage}-{name.lower()}").template for name in STACKS}
+    return {name: assembly.get_stack_by_name(stack_name(env, name)).template for name in STACKS}
 
 
 def render(template: dict[str, Any]) -> str:

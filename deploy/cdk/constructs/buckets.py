@@ -50,7 +50,7 @@ class Buckets(Construct):
             ),
         )
         # S3 sends a test message when the notification is set: the queue must admit it by then.
-        self.incoming.add_dependency(queues.policy)
+        self.incoming.add_resource_dependency(queues.policy)
         self.media = self._bucket("Media", "media", methods=("GET", "HEAD"), headers=(), notification=None)
         self._policy(
             "IncomingPolicy",

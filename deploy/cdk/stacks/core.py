@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_cdk import CfnOutput, Stack
+from aws_cdk import CfnOutput
 from constructs import Construct
 
 from deploy.cdk import names, parameters
@@ -16,14 +14,14 @@ from deploy.cdk.constructs.queues import Queues
 from deploy.cdk.constructs.secrets import DatabaseSecrets
 from deploy.cdk.constructs.topics import Topic
 from deploy.cdk.settings import Environment
+from deploy.cdk.stacks.base import DarkroomStack
 
 
-class Core(Stack):
+class Core(DarkroomStack):
     """Buckets and their notification, queues, topics, secrets, parameters, queue alarms."""
 
-    def __init__(self, scope: Construct, construct_id: str, environment: Environment, **stack: Any) -> None:
-        super().__init__(scope, construct_id, **stack)
-        env = environment
+    def __init__(self, scope: Construct, env: Environment) -> None:
+        super().__init__(scope, env)
         self.key = Key(self, "Encryption", env) if env.encryption == "kms" else None
         self.queues = Queues(self, "Queues", env, source_bucket=names.bucket(env, "incoming"), key=self.key)
         self.buckets = Buckets(self, "Buckets", env, queues=self.queues, key=self.key)

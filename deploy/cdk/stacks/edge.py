@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from aws_cdk import CfnOutput, CfnParameter, Stack
+from aws_cdk import CfnOutput, CfnParameter
 from constructs import Construct
 
 from deploy.cdk import api_document, names, parameters
 from deploy.cdk.constructs.api import STAGE_NAME, Api
 from deploy.cdk.constructs.parameters import Parameters
 from deploy.cdk.settings import Environment
+from deploy.cdk.stacks.base import DarkroomStack
 
 
-class Edge(Stack):
+class Edge(DarkroomStack):
     """REST API, usage plan, throttles, gateway responses, and the parameter that names the plan."""
 
-    def __init__(self, scope: Construct, construct_id: str, environment: Environment, **stack: Any) -> None:
-        super().__init__(scope, construct_id, **stack)
-        env = environment
+    def __init__(self, scope: Construct, env: Environment) -> None:
+        super().__init__(scope, env)
         gateway = CfnParameter(
             self,
             "GatewayHost",
