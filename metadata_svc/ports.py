@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from metadata_svc.domain.cursor import Position
 from metadata_svc.domain.decision import Change
-from metadata_svc.domain.image import Image, OriginalPolicy
+from metadata_svc.domain.image import Image, OriginalPolicy, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,87 @@ class Sweep(Protocol):
         ...
 
 
-class Keys(Protocol):
-    """API keys as they are stored."""
+# A row of a statement, by the names of its columns.
+Row = Mapping[str, Any]
 
-    async def find(self, ids: Sequence[str], timeout: float | None) -> Sequence[Any]:
-        """The keys of these ids that there are: rows of `get_keys.sql`."""
+
+class OutOfFormError(Exception):
+    """The database refused a batch because of an item in it, and stored nothing."""
+
+
+@dataclass(slots=True)
+class NewImages:
+    """A batch to register, as parallel columns: the form that one round trip takes. See `create_images` in the
+    migrations for what each holds.
+    """
+
+    tenant_ids: list[str]
+    image_ids: list[str]
+    request_ids: list[str | None]
+    request_sha256s: list[bytes | None]
+    filenames: list[str]
+    content_types: list[str]
+    sizes: list[int]
+    sha256s: list[bytes | None]
+    upload_methods: list[int]
+    preset_lists: list[str]
+    tag_objects: list[str | None]
+    times_to_live: list[float]
+    traceparents: list[str]
+
+    def columns(self) -> list[list[Any]]:
+        """The columns in the order of the statement's parameters."""
+        return [getattr(self, column.name) for column in fields(self)]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a list shows: `sha256` None for any content, `tags` all of which must be there."""
+
+    states: tuple[State, ...]
+    tags: Mapping[str, str]
+    sha256: bytes | None
+
+
+class Batches(Protocol):
+    """The request path's statements: whole batches of mixed tenants, and lists of one tenant."""
+
+    async def create_images(self, batch: NewImages, timeout: float | None) -> Sequence[Row]:
+        """Registers a batch. Raises `OutOfFormError` where an item is out of form; then nothing is registered."""
+        ...
+
+    async def get_images(self, tenant_ids: list[str], image_ids: list[str], timeout: float | None) -> Sequence[Row]:
+        """Reads a batch. Raises `OutOfFormError` where an id is out of form."""
+        ...
+
+    async def list_images(
+        self, tenant_id: UUID, query: Query, after: Position | None, size: int, timeout: float | None
+    ) -> Sequence[Row]:
+        """A page, newest first."""
+        ...
+
+    async def list_similar(
+        self,
+        tenant_id: UUID,
+        likeness_of: UUID,
+        query: Query,
+        *,
+        distance: int,
+        after: Position | None,
+        size: int,
+        timeout: float | None,
+    ) -> Sequence[Row]:
+        """A page, nearest first. One row of nulls where that image cannot be compared with."""
+        ...
+
+    async def lease_requests(self, wanted: Mapping[str, int], timeout: float | None) -> Sequence[Row]:
+        """Shares of the current second, by tenant; none for an unknown one."""
+        ...
+
+    async def get_usage(self, tenant_id: UUID, timeout: float | None) -> Row | None:
+        """A tenant's usage and limits."""
+        ...
+
+    async def get_keys(self, ids: Sequence[str], timeout: float | None) -> Sequence[Row]:
+        """What is known of API keys."""
         ...

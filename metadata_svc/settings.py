@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from metadata_svc.adapters.database import PoolOptions
 from metadata_svc.domain.rules import Rules
 from runtime.settings import ServiceSettings
+
+_SLOWEST_SEND_SECONDS: Final = 30  # read time-out of the AWS clients: a claim must outlive the sending
 
 
 class Settings(ServiceSettings):
@@ -91,6 +93,15 @@ class Settings(ServiceSettings):
     unready_after_seconds: float = Field(
         3.0, ge=0, description="Not ready once the database has been silent this long; shorter gaps are retried over."
     )
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        """A replay of an Idempotency-Key must still find its image, if only as a tombstone."""
+        if self.tombstone_days * 24 < self.request_life_hours:
+            raise ValueError("tombstone_days must be at least request_life_hours")
+        if self.relay_claim_seconds < _SLOWEST_SEND_SECONDS:
+            raise ValueError(f"relay_claim_seconds must be at least {_SLOWEST_SEND_SECONDS}")
+        return self
 
     def rules(self) -> Rules:
         """What the state machine goes by."""

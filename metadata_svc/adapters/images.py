@@ -10,10 +10,10 @@ from uuid import UUID
 import msgspec
 
 from metadata_svc.adapters.database import Database
-from metadata_svc.adapters.rows import changes, image_of, policy_of
 from metadata_svc.domain.decision import Change
 from metadata_svc.domain.image import Image
 from metadata_svc.ports import Reading
+from metadata_svc.rows import changes, image_of, policy_of
 
 _encoder: Final = msgspec.json.Encoder()
 

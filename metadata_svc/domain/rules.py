@@ -33,7 +33,7 @@ class Rules:
         """The wait after the attempt that is the `counted`-th to fail. `jitter` in [0, 1) spreads it over its upper
         half ("equal jitter", https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
         """
-        whole = min(self.first_retry * 2.0 ** (max(counted, 1) - 1), self.longest_retry)
+        whole = min(self.first_retry * 2.0 ** min(max(counted, 1) - 1, 30), self.longest_retry)
         return whole * (0.5 + jitter / 2)
 
 

@@ -6,19 +6,15 @@ import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import asyncpg
 from darkroom.metadata.v1 import metadata_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from metadata_svc.adapters.batches import NewImages, SqlBatches
 from metadata_svc.domain.image import etag
 from metadata_svc.domain.keys import original_key
+from metadata_svc.ports import Batches, NewImages, OutOfFormError
 from metadata_svc.service import checks
-from metadata_svc.service.messages import image_of_row, json_of, limits_of, timestamp
+from metadata_svc.service.messages import fill, json_of, limits_of, timestamp
 from runtime.errors import DarkroomError, Kind
-
-# What the database says to an item out of form; which item it was, the checks find out.
-_OUT_OF_FORM: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError)
 
 # Outcomes of create_images that are errors.
 _REFUSED: Final[Mapping[int, DarkroomError]] = {
@@ -42,7 +38,7 @@ _NO_TENANT: Final = DarkroomError(Kind.NOT_FOUND, "no such tenant").to_status()
 class BatchCalls:
     """BatchAuthenticate, BatchLeaseRequests, BatchCreateImages and BatchGetImages."""
 
-    def __init__(self, batches: SqlBatches, *, max_items: int) -> None:
+    def __init__(self, batches: Batches, *, max_items: int) -> None:
         self._batches = batches
         self._max_items = max_items
 
@@ -60,7 +56,7 @@ class BatchCalls:
         self.check_size(items)
         try:
             return await self._create(items, timeout)
-        except _OUT_OF_FORM:
+        except OutOfFormError:
             errors = {item.item_id: error for item in items if (error := checks.create_error(item)) is not None}
             if not errors:
                 raise
@@ -122,41 +118,46 @@ class BatchCalls:
             elif outcome in _REFUSED_STATUS:
                 result.error.CopyFrom(_REFUSED_STATUS[outcome])
             elif (row := there_before.get(index + 1)) is not None:
-                result.image.CopyFrom(image_of_row(row))
+                fill(result.image, row)
             else:
                 # The request id outlived the image that it made.
                 result.error.CopyFrom(_NO_IMAGE)
         return response
 
-    async def get(self, items: Sequence[pb.GetImageRequest], timeout: float | None) -> list[pb.GetImageResult]:
+    async def get(self, items: Sequence[pb.GetImageRequest], timeout: float | None) -> pb.BatchGetImagesResponse:
         """Reads images."""
         self.check_size(items)
         try:
             return await self._get(items, timeout)
-        except _OUT_OF_FORM:
+        except OutOfFormError:
             # No image has an id of another form.
             good = [item for item in items if checks.is_uuid(item.tenant_id) and checks.is_uuid(item.image_id)]
             if len(good) == len(items):
                 raise
-        found = await self._get(good, timeout)
+        response = await self._get(good, timeout)
         known = {item.item_id for item in good}
-        return found + [
-            pb.GetImageResult(item_id=item.item_id, error=_NO_IMAGE) for item in items if item.item_id not in known
-        ]
+        for item in items:
+            if item.item_id not in known:
+                response.results.add(item_id=item.item_id, error=_NO_IMAGE)
+        return response
 
-    async def _get(self, items: Sequence[pb.GetImageRequest], timeout: float | None) -> list[pb.GetImageResult]:
+    async def _get(self, items: Sequence[pb.GetImageRequest], timeout: float | None) -> pb.BatchGetImagesResponse:
+        response = pb.BatchGetImagesResponse()
         if not items:
-            return []
+            return response
         rows = await self._batches.get_images(
             [item.tenant_id for item in items], [item.image_id for item in items], timeout
         )
         found = {row["ord"]: row for row in rows}
-        return [
-            pb.GetImageResult(item_id=item.item_id, error=_NO_IMAGE)
-            if (row := found.get(number)) is None
-            else pb.GetImageResult(item_id=item.item_id, image=image_of_row(row))
-            for number, item in enumerate(items, 1)
-        ]
+        for number, item in enumerate(items, 1):
+            result = response.results.add()
+            result.item_id = item.item_id
+            row = found.get(number)
+            if row is None:
+                result.error.CopyFrom(_NO_IMAGE)
+            else:
+                fill(result.image, row)
+        return response
 
     async def authenticate(
         self, items: Sequence[pb.AuthenticateRequest], timeout: float | None

@@ -14,16 +14,15 @@ import structlog
 from darkroom.metadata.v1 import metadata_pb2 as pb
 from darkroom.metadata.v1 import metadata_pb2_grpc as rpc
 
-from metadata_svc.adapters.batches import Query, SqlBatches
 from metadata_svc.domain import cursor, ownership
 from metadata_svc.domain.image import State
 from metadata_svc.domain.rules import Rules
-from metadata_svc.ports import ImageStore
+from metadata_svc.ports import Batches, ImageStore, Query, Row
 from metadata_svc.service import checks
 from metadata_svc.service.batches import BatchCalls
 from metadata_svc.service.messages import (
+    fill,
     image_of,
-    image_of_row,
     limits_of,
     timedelta_of,
     timestamp,
@@ -46,7 +45,7 @@ class MetadataServicer(WorkerCalls, rpc.MetadataServiceServicer):
     def __init__(
         self,
         *,
-        batches: SqlBatches,
+        batches: Batches,
         own: ImageStore,
         every: ImageStore,
         rules: Rules,
@@ -85,8 +84,7 @@ class MetadataServicer(WorkerCalls, rpc.MetadataServiceServicer):
 
     async def BatchGetImages(self, request: pb.BatchGetImagesRequest, context: Context) -> pb.BatchGetImagesResponse:
         """See the proto."""
-        results = await self._calls.get(request.items, context.time_remaining())
-        return pb.BatchGetImagesResponse(results=results)
+        return await self._calls.get(request.items, context.time_remaining())
 
     async def ListImages(self, request: pb.ListImagesRequest, context: Context) -> pb.ListImagesResponse:
         """See the proto."""
@@ -110,7 +108,7 @@ class MetadataServicer(WorkerCalls, rpc.MetadataServiceServicer):
         size = min(request.page_size or self._page_size_default, self._page_size_max)
         timeout = context.time_remaining()
         # One more than the page tells whether another page follows.
-        rows: Sequence[Any]
+        rows: Sequence[Row]
         if likeness_of is None:
             rows = await self._batches.list_images(tenant_id, query, after, size + 1, timeout)
         else:
@@ -130,7 +128,10 @@ class MetadataServicer(WorkerCalls, rpc.MetadataServiceServicer):
             last = rows[size - 1]
             distance = None if likeness_of is None else last["distance"]
             token = cursor.encode(cursor.Position(last["id"], distance), question)
-        return pb.ListImagesResponse(images=[image_of_row(row) for row in rows[:size]], next_page_token=token)
+        response = pb.ListImagesResponse(next_page_token=token)
+        for row in rows[:size]:
+            fill(response.images.add(), row)
+        return response
 
     async def UpdateImage(self, request: pb.UpdateImageRequest, context: Context) -> pb.UpdateImageResponse:
         """See the proto."""
