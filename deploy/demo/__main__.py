@@ -83,7 +83,7 @@ def _print_variants(before: facts.Facts, variants: list[page.Variant]) -> None:
         what = ", ".join(seen.metadata) or "none"
         rows.append((variant.name, seen.format, f"{seen.width}x{seen.height}", page.size(seen.size), share, what))
     text = table(rows, right=("pixels", "size", "of original"))
-    say("\n".join(f"  {line}" for line in ["", *text.splitlines()]))
+    say("\n".join(["", *(f"  {line}" for line in text.splitlines())]))
 
 
 async def _run(made: Provisioned, photos: dict[Path, bytes]) -> list[page.Story]:

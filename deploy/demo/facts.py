@@ -52,7 +52,7 @@ def read(content: bytes) -> Facts:
             width=image.width,
             height=image.height,
             size=len(content),
-            camera=f"{_text(exif.get(ExifTags.Base.Make))} {_text(exif.get(ExifTags.Base.Model))}".strip(),
+            camera=_camera(_text(exif.get(ExifTags.Base.Make)), _text(exif.get(ExifTags.Base.Model))),
             taken=_text(inside.get(ExifTags.Base.DateTimeOriginal)),
             place=_place(gps),
             orientation=_ORIENTATIONS.get(int(exif.get(ExifTags.Base.Orientation, 1)), "mirrored"),
@@ -79,6 +79,11 @@ def data_url(content_type: str, content: bytes) -> str:
 
 def _text(value: object) -> str:
     return str(value).strip("\0 ") if value else ""
+
+
+def _camera(make: str, model: str) -> str:
+    """Some makers repeat their name in the model's."""
+    return model if model.startswith(make) else f"{make} {model}"
 
 
 def _place(gps: dict[int, Any]) -> str:

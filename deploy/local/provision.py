@@ -13,6 +13,7 @@ import os
 import secrets
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -84,9 +85,8 @@ def ensure(layout: Layout) -> Provisioned:
 _TARGETS: Final = {"PRESIGN": "presign_svc", "METADATA": "metadata_svc", "IMAGE": "image_svc"}
 
 
-def is_provisioned(state: State) -> bool:
+def is_provisioned(ssm: Any) -> bool:
     """Whether the LocalStack that answers now holds everything. Raises botocore's errors where none answers."""
-    ssm = localstack.client("ssm", endpoint(state))
     try:
         ssm.get_parameter(Name=_MARK)
     except ssm.exceptions.ParameterNotFound:
@@ -149,14 +149,18 @@ def _database_secrets(layout: Layout, state: State, made: cloudformation.StackOu
 def _keys(layout: Layout, state: State, made: cloudformation.StackOutputs) -> None:
     """Tenants and keys: made by the product's own admin command, or given back to an API Gateway that lost them."""
     if state.keys.keys() != _KEYS.keys():
-        tenants = {tenant["name"]: tenant["id"] for tenant in _admin(layout, state, "tenant", "list")}
-        for name, (tenant, scopes) in _KEYS.items():
-            if tenant not in tenants:
-                tenants[tenant] = _admin(layout, state, "tenant", "create", tenant)["id"]
-            if name not in state.keys:
-                key = _admin(layout, state, "key", "create", tenants[tenant], "--scopes", *scopes)
-                state.keys[name] = ApiKey(tenants[tenant], key["api_key"])
-                layout.save(state)
+        # Each command takes most of its second to import what it needs: side by side.
+        with ThreadPoolExecutor() as pool:
+            tenants = {tenant["name"]: tenant["id"] for tenant in _admin(layout, state, "tenant", "list")}
+            missing = {tenant for tenant, _ in _KEYS.values()} - tenants.keys()
+            created = pool.map(lambda tenant: _admin(layout, state, "tenant", "create", tenant), sorted(missing))
+            tenants |= {tenant["name"]: tenant["id"] for tenant in created}
+            keys = pool.map(
+                lambda wanted: _admin(layout, state, "key", "create", tenants[wanted[0]], "--scopes", *wanted[1]),
+                _KEYS.values(),
+            )
+            state.keys = {name: ApiKey(key["tenant_id"], key["api_key"]) for name, key in zip(_KEYS, keys, strict=True)}
+        layout.save(state)
     api = localstack.client("apigateway", endpoint(state))
     pages = api.get_paginator("get_api_keys").paginate(includeValues=True)
     known = {item["value"] for page in pages for item in page["items"]}

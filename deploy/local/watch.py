@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -20,13 +20,12 @@ from deploy.local.layout import Layout
 _INTERVAL: Final = 2.0  # seconds; one cheap call each
 
 
-def check(layout: Layout) -> bool:
+def check(layout: Layout, ssm: Any) -> bool:
     """Makes everything again if LocalStack is there and empty; says whether that was so."""
-    state = layout.load()
     try:
-        if provision.is_provisioned(state):
+        if provision.is_provisioned(ssm):
             return False
-        localstack.wait(provision.endpoint(state))
+        localstack.wait(provision.endpoint(layout.load()))
     except (BotoCoreError, ClientError, TimeoutError):
         return False  # not there: supervisord is starting it
     provision.ensure(layout)
@@ -36,8 +35,9 @@ def check(layout: Layout) -> bool:
 def main() -> None:
     """Watches until it is ended."""
     layout = Layout(Path(sys.argv[1]))
+    ssm = localstack.client("ssm", provision.endpoint(layout.load()))
     while True:
-        if check(layout):
+        if check(layout, ssm):
             print("LocalStack was empty: buckets, queues, API, secrets and keys are made again", flush=True)
         time.sleep(_INTERVAL)
 

@@ -65,6 +65,8 @@ def ensure() -> bool:
     localstack = _digest(_LOCALSTACK_LOCK, bootstrap)
     if _stamped(_SERVICES, services) and _stamped(_LOCALSTACK, localstack):
         return False
+    compiles = bool(simd) and not _kept_wheel(simd)
+    system.install(system.missing(compiling=compiles), LOGS)
     if not _stamped(_BOOTSTRAP, bootstrap):
         _make_bootstrap(bootstrap)
     if not _stamped(_SERVICES, services):
@@ -114,7 +116,6 @@ def _python(environment: Path) -> Path:
 
 
 def _make_bootstrap(digest: str) -> None:
-    system.install(system.missing_for_environments(), LOGS)
     with step("uv, which installs the rest -> .venv-setup"):
         run([sys.executable, "-m", "venv", "--clear", _BOOTSTRAP], LOGS / "bootstrap-venv.log", _variables())
         pip: Command = [_python(_BOOTSTRAP), "-m", "pip", "--disable-pip-version-check", "install", "--require-hashes"]
@@ -181,10 +182,8 @@ def _simd_key(bootstrap: str) -> str:
 
 def _simd_wheel(key: str) -> Path:
     """The wheel of pillow-simd for this machine: the kept one, or a new one."""
-    kept = _WHEELS / key
-    for wheel in kept.glob("*.whl"):
-        return wheel
-    system.install(system.missing_for_compiling(), LOGS)
+    if kept := _kept_wheel(key):
+        return kept
     with step(f"pillow-simd, compiled with {system.simd_flag()} (about a minute) -> .cache/wheels"):
         pin = LOGS / "pillow-simd.txt"
         pin.parent.mkdir(parents=True, exist_ok=True)
@@ -200,8 +199,12 @@ def _simd_wheel(key: str) -> Path:
             LOGS / "pillow-simd.log",
             _variables() | system.compiler_variables(),
         )
-        unfinished.replace(kept)
-    return next(kept.glob("*.whl"))
+        unfinished.replace(_WHEELS / key)
+    return next((_WHEELS / key).glob("*.whl"))
+
+
+def _kept_wheel(key: str) -> Path | None:
+    return next((_WHEELS / key).glob("*.whl"), None)
 
 
 def _requirements(wheel: Path | None) -> Path:

@@ -35,27 +35,31 @@ def check_python() -> None:
         )
 
 
-def missing_for_environments() -> list[str]:
-    """Debian packages without which `python -m venv` makes no environment with pip."""
+def missing(*, compiling: bool) -> list[str]:
+    """Debian packages that the machine lacks; those for `compiling` pillow-simd only where that is to be done."""
+    packages: set[str] = set()
     probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], capture_output=True, check=False)
-    return [] if probe.returncode == 0 else [f"python3.{sys.version_info.minor}-venv"]
+    if probe.returncode:
+        packages.add(f"python3.{sys.version_info.minor}-venv")
+    if shutil.which("curl") is None:
+        packages.add("curl")  # the README's calls, which a test makes too
+    return sorted(packages | (_missing_for_compiling() if compiling else set()))
 
 
-def missing_for_compiling() -> list[str]:
-    """Debian packages without which pillow-simd cannot be compiled."""
-    missing: set[str] = set()
+def _missing_for_compiling() -> set[str]:
+    packages: set[str] = set()
     if shutil.which("cc") is None:
-        missing |= {"gcc", "libc6-dev", *_HEADERS.values()}
+        packages |= {"gcc", "libc6-dev", *_HEADERS.values()}
     elif not _compiles("stdio.h"):
-        missing |= {"libc6-dev", *_HEADERS.values()}
+        packages |= {"libc6-dev", *_HEADERS.values()}
     else:
-        missing |= {package for header, package in _HEADERS.items() if not _compiles(header)}
+        packages |= {package for header, package in _HEADERS.items() if not _compiles(header)}
     roots = (Path("/usr/include"), Path("/usr/local/include"))
     if not any(header for root in roots for header in root.glob("openjpeg-2.*/openjpeg.h")):
-        missing.add("libopenjp2-7-dev")
+        packages.add("libopenjp2-7-dev")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
-        missing.add(f"python3.{sys.version_info.minor}-dev")
-    return sorted(missing)
+        packages.add(f"python3.{sys.version_info.minor}-dev")
+    return packages
 
 
 def install(packages: list[str], logs: Path) -> None:
