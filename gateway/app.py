@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import structlog
-from aiohttp import web
 
 from gateway import routes
+from gateway.access_log import AccessLog
 from gateway.adapters import metadata, presign
 from gateway.adapters.health import GrpcHealth
 from gateway.auth import Authenticator
-from gateway.context import CONTEXT, Context
+from gateway.context import Context
 from gateway.images import Images, SignedUrls
-from gateway.limits import RequestRates
+from gateway.limits import Admission, RequestRates
 from gateway.readiness import Readiness
-from gateway.server import Guard
+from gateway.server import serving
 from gateway.settings import Settings
 from gateway.waiting import WaitingRoom
 from runtime import aws, lifecycle
 from runtime.settings import load
 
-_log = structlog.get_logger(__name__)
-
-
-def application(context: Context) -> web.Application:
-    """The aiohttp application over a context."""
-    guard = Guard(context.settings)
-    app = web.Application(middlewares=[guard.middleware], client_max_size=context.settings.max_body_bytes)
-    app[CONTEXT] = context
-    routes.add(app)
-    return app
-
 
 async def build(life: lifecycle.Lifecycle) -> None:
     """Builds the gateway. Raises `SettingsError` where a setting is wrong."""
-    settings = await load(Settings, aws.session())
+    await assemble(life, await load(Settings, aws.session()))
+
+
+async def assemble(life: lifecycle.Lifecycle, settings: Settings) -> None:
+    """Puts the gateway together from settings, and serves until the life's stack unwinds."""
     to_metadata = await metadata.channel(life.stack, settings.metadata_target)
     to_presign = await presign.channel(life.stack, settings.presign_target)
     batches = {"max_items": settings.batch_items, "max_in_flight": settings.batches_in_flight}
@@ -63,6 +51,7 @@ async def build(life: lifecycle.Lifecycle) -> None:
             entries=settings.key_cache_entries,
             clock=time.monotonic,
         ),
+        admission=Admission(settings.max_requests, retry_after=settings.retry_after_seconds),
         rates=RequestRates(images, least=settings.lease_requests, entries=settings.lease_entries, clock=time.time),
         images=Images(SignedUrls(presigner, entries=settings.url_cache_entries, clock=time.time)),
         waiting=waiting,
@@ -71,36 +60,8 @@ async def build(life: lifecycle.Lifecycle) -> None:
     )
     life.background(waiting.run(), name="waiting")
     life.background(readiness.run(), name="readiness")
-    await life.stack.enter_async_context(_serving(context))
-
-
-@asynccontextmanager
-async def _serving(context: Context) -> AsyncIterator[None]:
-    """Serves until the block ends. Then: not ready, for long enough to be noticed; no new connection; the requests in
-    hand end, and those that wait for an image are answered with what is known.
-    """
-    settings = context.settings
-    runner = web.AppRunner(
-        application(context),
-        access_log=None,
-        keepalive_timeout=settings.keepalive_seconds,
-        handler_cancellation=True,
-        max_line_size=settings.max_header_bytes,
-        max_field_size=settings.max_header_bytes,
-        shutdown_timeout=settings.drain_seconds,
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, settings.listen_host, settings.listen_port, backlog=settings.backlog, reuse_port=True)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    _log.info("listening", host=host, port=port)
-    try:
-        yield
-    finally:
-        context.readiness.draining = True
-        await asyncio.sleep(settings.unready_seconds)
-        context.waiting.close()
-        await runner.cleanup()
+    access_log = AccessLog() if settings.access_log else None
+    await life.stack.enter_async_context(serving(context, routes.router(), access_log))
 
 
 def main() -> None:

@@ -19,6 +19,9 @@ from runtime.errors import DarkroomError, Kind
 # `drk_<id>_<secret>`; the secret is 256 random bits in base64url and may contain `_` and `-`.
 _KEY: Final = re.compile(r"drk_([a-z0-9]{16})_([A-Za-z0-9_-]{43})")
 _BAD: Final = "The key in the header x-api-key is not valid."
+_PUBLISHABLE: Final = (
+    "This key is publishable: it needs a token beside it, and tokens are not offered yet. Use a secret key."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +32,12 @@ class Caller:
     tenant_id: str
     scopes: frozenset[str]
     limits: pb.Limits
+    publishable: bool = False
 
     def require(self, scope: str) -> None:
-        """Raises a 403 where the key lacks the scope."""
+        """Raises a 401 for a key that does not stand for itself, a 403 where it lacks the scope."""
+        if self.publishable:
+            raise Refusal(Kind.UNAUTHENTICATED, _PUBLISHABLE)
         if scope not in self.scopes:
             raise Refusal(Kind.FORBIDDEN, f"The key lacks the scope {scope}.")
 
@@ -87,9 +93,13 @@ class Authenticator:
             if error.kind is Kind.UNAUTHENTICATED:
                 self._bad.put(digest, None, asked)
             raise
-        if credential.kind == pb.Credential.PUBLISHABLE:
-            raise DarkroomError(Kind.UNAUTHENTICATED, "a publishable key needs a token beside it")
-        caller = Caller(key_id, credential.tenant_id, frozenset(credential.scopes), credential.limits)
+        caller = Caller(
+            key_id,
+            credential.tenant_id,
+            frozenset(credential.scopes),
+            credential.limits,
+            credential.kind != pb.Credential.SECRET,
+        )
         self._good.put(digest, caller, asked)
         return caller
 

@@ -12,12 +12,14 @@ from gateway import models, problems
 from gateway.ids import known_form
 
 MAX_PAGE: Final = 100
-_STATES: Final = tuple(name for name, number in pb.Image.State.items() if number not in {0, pb.Image.DELETED})
+_STATES: Final = tuple(
+    name for name, number in pb.Image.State.items() if number not in {pb.Image.STATE_UNSPECIFIED, pb.Image.DELETED}
+)
 _ONCE: Final = ("state", "sha256", "similar_to", "page_size", "page_token")
 _NAMES: Final = (*_ONCE, "tag")
 _DIGITS: Final = re.compile(r"[0-9]{1,9}")
 _SHA256: Final = re.compile(r"[0-9A-Fa-f]{64}")
-_TOKEN: Final = re.compile(r"[!-~]{1,512}")
+_TOKEN: Final = re.compile(r"[!-~]{1,1024}")
 
 
 def query(given: MultiMapping[str]) -> pb.ListImagesRequest:

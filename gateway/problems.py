@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
-from aiohttp import web
 
+from gateway.answers import Answer
 from runtime.errors import DarkroomError, Kind
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -28,6 +28,7 @@ _TABLE: Final[dict[str, tuple[int, str]]] = {
     Kind.ETAG_MISMATCH: (412, "The image has changed."),
     "payload_too_large": (413, "The body is too large."),
     "unsupported_media_type": (415, "The body must be JSON."),
+    "expectation_failed": (417, "The expectation cannot be met."),
     Kind.UNPROCESSABLE: (422, "A value is not accepted."),
     Kind.IDEMPOTENCY_CONFLICT: (422, "The Idempotency-Key was used for another request."),
     Kind.RATE_LIMITED: (429, "Too many requests."),
@@ -41,6 +42,9 @@ _OURS: Final[dict[Kind, str]] = {
     Kind.STALE_ATTEMPT: Kind.INTERNAL,
 }
 _DEFAULT_RETRY_AFTER: Final = 1  # seconds
+_QUOTA_RETRY_AFTER: Final = 60  # seconds; what counts against a quota does not change by the second
+_AUTHENTICATE: Final = 'ApiKey realm="darkroom", header="x-api-key"'
+_OUR_FAULT: Final = "The fault is ours; the request id names it in our logs."
 
 
 class FieldError(msgspec.Struct):
@@ -71,14 +75,14 @@ class Refusal(Exception):  # noqa: N818  # an answer, not an error of ours
         *,
         errors: Sequence[FieldError] | None = None,
         retry_after: float | None = None,
-        headers: Mapping[str, str] | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> None:
         super().__init__(detail)
         self.kind = kind
         self.detail = detail
         self.errors = errors
         self.retry_after = retry_after
-        self.headers = headers or {}
+        self.headers = headers
 
     @classmethod
     def of(cls, error: DarkroomError) -> Refusal:
@@ -86,7 +90,7 @@ class Refusal(Exception):  # noqa: N818  # an answer, not an error of ours
         kind = _OURS.get(error.kind, error.kind.value)
         detail = error.detail
         if kind == Kind.INTERNAL:
-            detail = "The fault is ours; the request id names it in our logs."
+            detail = _OUR_FAULT
         elif kind == Kind.UNAVAILABLE:
             detail = "Try again after the given time."
         errors = None if error.pointer is None else [FieldError(error.pointer, error.detail)]
@@ -103,15 +107,41 @@ def unprocessable(pointer: str, detail: str) -> Refusal:
     return Refusal(Kind.UNPROCESSABLE, "One value is not accepted.", errors=[FieldError(pointer, detail)])
 
 
-def response(refusal: Refusal, request_id: str) -> web.Response:
+def ours() -> Refusal:
+    """500: a bug of ours."""
+    return Refusal(Kind.INTERNAL, _OUR_FAULT)
+
+
+def answer(refusal: Refusal, request_id: str) -> Answer:
     """The refusal as an answer."""
     status, title = _TABLE[refusal.kind]
     problem = Problem(f"{_URN}{refusal.kind}", title, status, refusal.detail, request_id, refusal.errors)
-    answer = web.Response(status=status, body=_encoder.encode(problem), headers=refusal.headers)
-    answer.headers["content-type"] = MEDIA_TYPE
+    made = Answer(status, _encoded(problem), MEDIA_TYPE, refusal.headers)
     if status == 401:
-        answer.headers["www-authenticate"] = 'ApiKey realm="darkroom", header="x-api-key"'
-    if status in {429, 503}:
-        seconds = _DEFAULT_RETRY_AFTER if refusal.retry_after is None else refusal.retry_after
-        answer.headers["retry-after"] = str(max(1, math.ceil(seconds)))
-    return answer
+        made.head.append(("www-authenticate", _AUTHENTICATE))
+    elif status in {429, 503}:
+        seconds = refusal.retry_after
+        if seconds is None:
+            seconds = _QUOTA_RETRY_AFTER if refusal.kind == Kind.QUOTA_EXCEEDED else _DEFAULT_RETRY_AFTER
+        made.head.append(("retry-after", str(max(1, math.ceil(seconds)))))
+    return made
+
+
+def _encoded(problem: Problem) -> bytes:
+    try:
+        return _encoder.encode(problem)
+    except UnicodeEncodeError:  # a client's own text is quoted in it, and was no Unicode
+        printable = msgspec.to_builtins(problem, enc_hook=str)
+        return _encoder.encode(_without_surrogates(printable))
+
+
+def _without_surrogates(value: object) -> object:
+    match value:
+        case str():
+            return value.encode(errors="replace").decode()
+        case list():
+            return [_without_surrogates(item) for item in value]
+        case dict():
+            return {key: _without_surrogates(item) for key, item in value.items()}
+        case _:
+            return value

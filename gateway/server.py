@@ -1,134 +1,107 @@
-"""What stands around every route: request id, trace, deadline, admission, problems, headers and one line of log."""
+"""aiohttp's HTTP server under the gateway.
+
+The low-level server (`aiohttp.web.Server`) and no Application: its router, match objects and middlewares cost 10 us a
+request, and what it refuses by itself (bytes that are no HTTP, a wrong Expect) would not be a problem document.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import re
-import secrets
-import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from gateway import problems
-from gateway.context import IMAGE_ID, KEY_ID, TENANT_ID
-from gateway.limits import Admission
+from gateway.access_log import AccessLog
+from gateway.answers import Answer
+from gateway.context import Context
+from gateway.front import Front
 from gateway.problems import Refusal
-from gateway.settings import Settings
-from runtime import trace
-from runtime.errors import DarkroomError, Kind
+from gateway.request import Request
+from gateway.router import Router
+from runtime.errors import Kind
 
-_log = structlog.get_logger("gateway.access")
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-# Alive or not is asked when the process is at its limit, too.
-_EXEMPT: Final = frozenset({"/healthz", "/readyz"})
-_THEIR_ID: Final = re.compile(r"[!-~]{1,128}")
-_CORS_METHODS: Final = "GET, POST, PATCH, DELETE"
-_CORS_HEADERS: Final = "authorization, content-type, idempotency-key, if-match, if-none-match, traceparent, x-api-key"
-_CORS_EXPOSED: Final = "etag, location, retry-after, x-request-id"
-_PREFLIGHT_SECONDS: Final = "3600"
+_log = structlog.get_logger(__name__)
 
 
-class Guard:
-    """The one middleware."""
+class _Protocol(RequestHandler):
+    """A connection. Only what aiohttp answers without asking us is different."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._admission = Admission(settings.max_requests, retry_after=settings.retry_after_seconds)
-        self._origins = frozenset(settings.cors_origins)
+    __slots__ = ("_front",)
 
-    @web.middleware
-    async def middleware(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        """Answers whatever happens below."""
-        started = time.perf_counter()
-        request_id = secrets.token_hex(16)
-        traceparent = trace.continued(request.headers.get("traceparent"))
-        trace.current.set(traceparent)
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
-            try:
-                response = await self._answer(request, handler)
-            except Refusal as refusal:
-                response = problems.response(refusal, request_id)
-            except DarkroomError as error:
-                if error.kind in {Kind.INTERNAL, Kind.STALE_ATTEMPT}:
-                    _log.error("a service behind failed", reason=str(error))
-                response = problems.response(Refusal.of(error), request_id)
-            except web.HTTPException as error:
-                response = problems.response(_refusal(request, error), request_id)
-            except asyncio.CancelledError:
-                self._say(request, 499, started)
-                raise
-            except Exception:
-                _log.exception("the gateway failed")
-                detail = "The fault is ours; the request id names it in our logs."
-                response = problems.response(Refusal(Kind.INTERNAL, detail), request_id)
-            response.headers["x-request-id"] = request_id
-            response.headers["x-content-type-options"] = "nosniff"
-            response.headers.setdefault("cache-control", "private, no-store")
-            self._allow_origin(request, response)
-            self._say(request, response.status, started)
-            return response
+    def __init__(self, server: Server, front: Front, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._front = front
 
-    async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
-        if request.method == "OPTIONS" and request.path.startswith("/v1/"):
-            return web.Response(status=204)
-        if request.path in _EXEMPT:
-            return await handler(request)
-        if "wait" in request.query:  # held ones have a bound of their own
-            return await handler(request)
-        with self._admission.slot():
-            try:
-                async with asyncio.timeout(self._settings.request_seconds):
-                    return await handler(request)
-            except TimeoutError:
-                raise Refusal(Kind.UNAVAILABLE, "Try again after the given time.") from None
-
-    def _allow_origin(self, request: web.Request, response: web.StreamResponse) -> None:
-        origin = request.headers.get("origin")
-        if origin is None or not self._origins:
-            return
-        response.headers["vary"] = "origin"
-        if origin in self._origins or "*" in self._origins:
-            response.headers["access-control-allow-origin"] = origin
-            response.headers["access-control-expose-headers"] = _CORS_EXPOSED
-            if request.method == "OPTIONS":
-                response.headers["access-control-allow-methods"] = _CORS_METHODS
-                response.headers["access-control-allow-headers"] = _CORS_HEADERS
-                response.headers["access-control-max-age"] = _PREFLIGHT_SECONDS
-
-    def _say(self, request: web.Request, status: int, started: float) -> None:
-        if not self._settings.access_log:
-            return
-        resource = request.match_info.route.resource
-        theirs = request.headers.get("x-request-id", "")
-        _log.info(
-            "request",
-            method=request.method,
-            route=resource.canonical if resource is not None else "",
-            status=status,
-            ms=round((time.perf_counter() - started) * 1000, 2),
-            key_id=request.get(KEY_ID),
-            tenant_id=request.get(TENANT_ID),
-            image_id=request.get(IMAGE_ID),
-            client_request_id=theirs if _THEIR_ID.fullmatch(theirs) else None,
-        )
+    def handle_error(
+        self,
+        request: Any,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,  # noqa: ARG002  # aiohttp passes it; it quotes the client's bytes
+    ) -> web.StreamResponse:
+        """Answers bytes that are no HTTP request. Closes the connection: where the next one begins is not known."""
+        if request.writer.output_size > 0:
+            raise ConnectionError("the answer has begun; it cannot become another one")
+        self._front.begin(request)
+        if status < 500:
+            refusal = Refusal(Kind.MALFORMED, "The request is not valid HTTP.")
+        else:
+            _log.error("the gateway failed", exc_info=exc)
+            refusal = problems.ours()
+        answer: Answer = self._front.end(request, problems.answer(refusal, request.request_id))
+        answer.force_close()
+        return answer
 
 
-def _refusal(request: web.Request, error: web.HTTPException) -> Refusal:
-    """What aiohttp itself refuses, as ours."""
-    match error:
-        case web.HTTPMethodNotAllowed():
-            allowed = ", ".join(sorted(error.allowed_methods))
-            return Refusal("method_not_allowed", f"Allowed here: {allowed}.", headers={"allow": allowed})
-        case web.HTTPNotFound():
-            return Refusal(Kind.NOT_FOUND, "There is no such resource.")
-        case web.HTTPRequestEntityTooLarge():
-            return Refusal("payload_too_large", "The body is too large.")
-        case web.HTTPBadRequest():
-            return Refusal(Kind.MALFORMED, "The request is malformed.")
-        case _:
-            _log.error("unexpected refusal", status=error.status, path=request.path)
-            return Refusal(Kind.INTERNAL, "The fault is ours; the request id names it in our logs.")
+class Server(web.Server):
+    """Makes a protocol for each connection, and our requests from aiohttp's."""
+
+    def __init__(self, context: Context, router: Router, access_log: AccessLog | None) -> None:
+        settings = context.settings
+        self._front = Front(context, router, access_log)
+        self._options: dict[str, Any] = {
+            "access_log": None,
+            "auto_decompress": False,  # no bombs: an encoded body is refused
+            "keepalive_timeout": settings.keepalive_seconds,
+            "lingering_time": settings.linger_seconds,
+            "max_line_size": settings.max_header_bytes,
+            "max_field_size": settings.max_header_bytes,
+        }
+
+        def request(*of_aiohttp: Any) -> Request:
+            return Request(*of_aiohttp, asyncio.get_running_loop(), context=context)
+
+        # A client that hangs up cancels its handler: nobody waits for an image on behalf of nobody.
+        super().__init__(self._front.handle, request_factory=request, handler_cancellation=True)  # type: ignore[arg-type]  # our factory makes our Request, which is what the handler takes
+
+    def __call__(self) -> RequestHandler:
+        """A new connection's protocol."""
+        return _Protocol(self, self._front, loop=asyncio.get_running_loop(), **self._options)
+
+
+@asynccontextmanager
+async def serving(context: Context, router: Router, access_log: AccessLog | None) -> AsyncIterator[int]:
+    """Serves until the block ends; gives the port. Then: not ready, for long enough to be noticed; no new connection;
+    the requests in hand end, and those that wait for an image are answered with what is known.
+    """
+    settings = context.settings
+    runner = web.ServerRunner(Server(context, router, access_log), shutdown_timeout=settings.drain_seconds)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.listen_host, settings.listen_port, backlog=settings.backlog, reuse_port=True)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    _log.info("listening", host=host, port=port)
+    try:
+        yield port
+    finally:
+        context.readiness.draining = True
+        await asyncio.sleep(settings.unready_seconds)
+        context.waiting.close()
+        await runner.cleanup()
+        if access_log is not None:
+            access_log.flush()

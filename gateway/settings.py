@@ -32,6 +32,12 @@ class Settings(ServiceSettings):
         description="Longest time for a request; handed on to every RPC. API Gateway gives up after 29.",
     )
     body_seconds: float = Field(5.0, gt=0, le=28, description="Longest time for a request's body to arrive.")
+    linger_seconds: float = Field(
+        2.0,
+        ge=0,
+        le=28,
+        description="A refused body is read away for this long, so that its sender gets to see the answer.",
+    )
     keepalive_seconds: float = Field(
         75.0,
         gt=0,

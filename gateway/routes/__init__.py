@@ -1,13 +1,12 @@
-"""One module per resource; `add` puts them on an application."""
+"""One module per resource; `router` has them all."""
 
 from __future__ import annotations
 
-from aiohttp import web
-
+from gateway.router import Router
 from gateway.routes import account, contents, document, images, service, uploads
 
 
-def add(app: web.Application) -> None:
-    """Adds every route."""
-    for module in (images, uploads, contents, account, service, document):
-        app.add_routes(module.ROUTES)
+def router() -> Router:
+    """Every route."""
+    modules = (images, uploads, contents, account, service)
+    return Router([route for module in modules for route in module.ROUTES] + [*document.routes()])

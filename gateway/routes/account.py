@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
-
 from gateway import models
-from gateway.bodies import reply
-from gateway.context import CONTEXT, caller
+from gateway.answers import Answer, reply
+from gateway.request import Request
+from gateway.router import Route
 
 
-async def usage(request: web.Request) -> web.Response:
+async def usage(request: Request) -> Answer:
     """GET: counts, bytes and limits."""
-    context = request.app[CONTEXT]
-    who = await caller(request, "images:read")
-    found = await context.metadata.get_usage(who.tenant_id, context.settings.request_seconds)
+    who = await request.caller("images:read")
+    found = await request.context.metadata.get_usage(who.tenant_id, request.remaining())
     limits = models.Limits(
         max_image_bytes=found.limits.max_image_bytes,
         max_images=found.limits.max_images,
@@ -25,4 +23,4 @@ async def usage(request: web.Request) -> web.Response:
     return reply(models.Usage(found.images, found.bytes, limits))
 
 
-ROUTES: Final = (web.get("/v1/usage", usage),)
+ROUTES: Final = (Route("GET", "/v1/usage", usage),)

@@ -8,16 +8,18 @@ from collections.abc import Mapping
 from typing import Final
 
 import msgspec
-from aiohttp import web
 from darkroom.metadata.v1 import metadata_pb2 as pb
 from multidict import MultiMapping
 
 from gateway import listing, models, problems
-from gateway.bodies import read, reply
-from gateway.context import CONTEXT, IMAGE_ID, Context, caller
+from gateway.answers import Answer, reply
+from gateway.bodies import read
+from gateway.context import Context
 from gateway.ids import known_form, new_id
 from gateway.images import time_of
 from gateway.problems import Refusal
+from gateway.request import Request
+from gateway.router import Route
 from gateway.routes import uploads
 from runtime import trace
 from runtime.errors import Kind
@@ -29,16 +31,15 @@ _SECONDS: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3})?")
 _canonical: Final = msgspec.json.Encoder(order="sorted")
 
 
-async def create(request: web.Request) -> web.Response:
+async def create(request: Request) -> Answer:
     """POST: registers an image and issues its ticket."""
-    context = request.app[CONTEXT]
-    who = await caller(request, "images:write")
+    context = request.context
+    who = await request.caller("images:write")
     request_id = request.headers.get("idempotency-key", "")
     if "idempotency-key" in request.headers and not _REQUEST_ID.fullmatch(request_id):
         raise problems.malformed("/idempotency-key", "must be 1 to 255 visible ASCII characters")
     new = models.new_image(await read(request))
     _check(context, new, who.limits.max_image_bytes)
-    timeout = context.settings.request_seconds
     item = pb.CreateImageRequest(
         tenant_id=who.tenant_id,
         image_id=new_id(),
@@ -58,75 +59,76 @@ async def create(request: web.Request) -> web.Response:
     if request_id:
         item.request_id = request_id
         item.request_sha256 = hashlib.sha256(_canonical.encode(new)).digest()
-    image = await context.metadata.create_image(item, timeout)
-    request[IMAGE_ID] = image.id
+    image = await context.metadata.create_image(item, request.remaining())
+    request.image_id = image.id
     if image.state == pb.Image.DELETED:
         raise gone()
-    upload = await uploads.ticket(context, image, timeout) if image.state == pb.Image.AWAITING_UPLOAD else None
-    answer = models.ImageWithUpload(await context.images.one(image, timeout), upload)
-    return reply(answer, status=201, headers={"location": f"/v1/images/{image.id}", "etag": f'"{image.etag}"'})
+    upload = (
+        await uploads.ticket(context, image, request.remaining()) if image.state == pb.Image.AWAITING_UPLOAD else None
+    )
+    answer = models.ImageWithUpload(await context.images.one(image, request.remaining()), upload)
+    return reply(answer, status=201, headers=[("location", f"/v1/images/{image.id}"), ("etag", f'"{image.etag}"')])
 
 
-async def get(request: web.Request) -> web.Response:
+async def get(request: Request) -> Answer:
     """GET: the image, at once or when it is settled."""
-    context = request.app[CONTEXT]
-    who = await caller(request, "images:read")
+    context = request.context
+    who = await request.caller("images:read")
     seconds = _wait(request.query)
-    image = await find(request, context, who.tenant_id)
+    image = await find(request, who.tenant_id)
     if seconds:
-        image = await context.waiting.until_settled(image, seconds)
+        with context.admission.set_aside():
+            image = await context.waiting.until_settled(image, seconds)
+        request.deadline += seconds  # to wait was asked for
         if image.state == pb.Image.DELETED:
             raise gone()
     etag = f'"{image.etag}"'
-    if request.headers.get("if-none-match") == etag:
-        return web.Response(status=304, headers={"etag": etag})
-    return reply(await context.images.one(image, context.settings.request_seconds), headers={"etag": etag})
+    headers = [("etag", etag), ("cache-control", "private, no-cache")]
+    # An image with variants is sent again all the same: the URLs that the client has expire.
+    if not image.variants and _has(request.headers.get("if-none-match"), etag):
+        return Answer(304, headers=headers)
+    return reply(await context.images.one(image, request.remaining()), headers=headers)
 
 
-async def list_(request: web.Request) -> web.Response:
+async def list_(request: Request) -> Answer:
     """GET: a page of the tenant's images."""
-    context = request.app[CONTEXT]
-    who = await caller(request, "images:read")
+    context = request.context
+    who = await request.caller("images:read")
     query = listing.query(request.query)
     query.tenant_id = who.tenant_id
-    timeout = context.settings.request_seconds
-    page = await context.metadata.list_images(query, timeout)
-    images = await context.images.many(page.images, timeout)
+    page = await context.metadata.list_images(query, request.remaining())
+    images = await context.images.many(page.images, request.remaining())
     return reply(models.ImagePage(images, page.next_page_token or None))
 
 
-async def patch(request: web.Request) -> web.Response:
+async def patch(request: Request) -> Answer:
     """PATCH: replaces the tags."""
-    context = request.app[CONTEXT]
-    who = await caller(request, "images:write")
-    image_id = known_form(request.match_info["id"])
-    request[IMAGE_ID] = image_id
+    context = request.context
+    who = await request.caller("images:write")
+    request.image_id = image_id = known_form(request.params["id"])
     change = models.image_change(await read(request))
-    timeout = context.settings.request_seconds
     image = await context.metadata.update_image(
         pb.UpdateImageRequest(
             tenant_id=who.tenant_id, image_id=image_id, tags=change.tags, etag=_if_match(request.headers)
         ),
-        timeout,
+        request.remaining(),
     )
-    return reply(await context.images.one(image, timeout), headers={"etag": f'"{image.etag}"'})
+    return reply(await context.images.one(image, request.remaining()), headers=[("etag", f'"{image.etag}"')])
 
 
-async def delete(request: web.Request) -> web.Response:
+async def delete(request: Request) -> Answer:
     """DELETE: a tombstone now, every object soon."""
-    context = request.app[CONTEXT]
-    who = await caller(request, "images:write")
-    image_id = known_form(request.match_info["id"])
-    request[IMAGE_ID] = image_id
-    deleted = await context.metadata.delete_image(who.tenant_id, image_id, context.settings.request_seconds)
+    context = request.context
+    who = await request.caller("images:write")
+    request.image_id = image_id = known_form(request.params["id"])
+    deleted = await context.metadata.delete_image(who.tenant_id, image_id, request.remaining())
     return reply(models.Deletion(deleted.receipt, time_of(deleted.deleted_at)), status=202)
 
 
-async def find(request: web.Request, context: Context, tenant_id: str) -> pb.Image:
+async def find(request: Request, tenant_id: str) -> pb.Image:
     """The image that the URL names. Raises a 404, or a 410 for a tombstone."""
-    image_id = known_form(request.match_info["id"])
-    request[IMAGE_ID] = image_id
-    image = await context.metadata.get_image(tenant_id, image_id, context.settings.request_seconds)
+    request.image_id = image_id = known_form(request.params["id"])
+    image = await request.context.metadata.get_image(tenant_id, image_id, request.remaining())
     if image.state == pb.Image.DELETED:
         raise gone()
     return image
@@ -167,6 +169,14 @@ def _wait(query: MultiMapping[str]) -> float:
     return float(text)
 
 
+def _has(if_none_match: str | None, etag: str) -> bool:
+    """Whether the client has this one (RFC 9110, 13.1.2; the comparison is the weak one)."""
+    if if_none_match is None:
+        return False
+    given = [text.strip().removeprefix("W/") for text in if_none_match.split(",")]
+    return etag in given or "*" in given
+
+
 def _if_match(headers: Mapping[str, str]) -> str:
     text = headers.get("if-match", "*").strip()
     if text == "*":
@@ -178,9 +188,9 @@ def _if_match(headers: Mapping[str, str]) -> str:
 
 
 ROUTES: Final = (
-    web.post("/v1/images", create),
-    web.get("/v1/images", list_),
-    web.get("/v1/images/{id}", get),
-    web.patch("/v1/images/{id}", patch),
-    web.delete("/v1/images/{id}", delete),
+    Route("POST", "/v1/images", create),
+    Route("GET", "/v1/images", list_),
+    Route("GET", "/v1/images/{id}", get),
+    Route("PATCH", "/v1/images/{id}", patch),
+    Route("DELETE", "/v1/images/{id}", delete),
 )

@@ -5,30 +5,29 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from aiohttp import web
 from darkroom.metadata.v1 import metadata_pb2 as metadata
 from darkroom.presign.v1 import presign_pb2 as presign
 
 from gateway import models
-from gateway.bodies import reply
-from gateway.context import CONTEXT, IMAGE_ID, Context, caller
+from gateway.answers import Answer, reply
+from gateway.context import Context
 from gateway.ids import known_form
 from gateway.images import time_of
+from gateway.request import Request
+from gateway.router import Route
 
 
-async def renew(request: web.Request) -> web.Response:
+async def renew(request: Request) -> Answer:
     """POST: moves the deadline and issues a ticket."""
-    context = request.app[CONTEXT]
-    who = await caller(request, "images:write")
-    image_id = known_form(request.match_info["id"])
-    request[IMAGE_ID] = image_id
-    timeout = context.settings.request_seconds
+    context = request.context
+    who = await request.caller("images:write")
+    request.image_id = image_id = known_form(request.params["id"])
     wanted = metadata.RenewUploadRequest(tenant_id=who.tenant_id, image_id=image_id)
     wanted.upload_time_to_live.seconds = context.settings.ticket_seconds + context.settings.ticket_margin_seconds
-    image = await context.metadata.renew_upload(wanted, timeout)
-    upload = await ticket(context, image, timeout)
-    answer = models.ImageWithUpload(await context.images.one(image, timeout), upload)
-    return reply(answer, headers={"etag": f'"{image.etag}"'})
+    image = await context.metadata.renew_upload(wanted, request.remaining())
+    upload = await ticket(context, image, request.remaining())
+    answer = models.ImageWithUpload(await context.images.one(image, request.remaining()), upload)
+    return reply(answer, headers=[("etag", f'"{image.etag}"')])
 
 
 async def ticket(context: Context, image: metadata.Image, timeout: float) -> models.Upload:
@@ -46,4 +45,4 @@ async def ticket(context: Context, image: metadata.Image, timeout: float) -> mod
     return models.Upload("PUT", signed.url, dict(signed.headers), time_of(signed.expires_at))
 
 
-ROUTES: Final = (web.post("/v1/images/{id}/upload", renew),)
+ROUTES: Final = (Route("POST", "/v1/images/{id}/upload", renew),)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import pytest
-from aiohttp import ClientResponse
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import ClientSession, TCPConnector
 
-from gateway.app import application
+from gateway import routes
+from gateway.access_log import AccessLog
 from gateway.auth import Authenticator
 from gateway.context import Context
 from gateway.images import Images, SignedUrls
-from gateway.limits import RequestRates
+from gateway.limits import Admission, RequestRates
 from gateway.readiness import Readiness
+from gateway.server import serving
 from gateway.settings import Settings
 from gateway.waiting import WaitingRoom
 from tests.support import openapi
@@ -26,6 +28,7 @@ from tests.support.gateway_fakes import SCOPES, FakeHealth, FakeMetadata, FakePr
 TENANT = "0190b6a0-0000-7000-8000-000000000001"
 OTHER = "0190b6a0-0000-7000-8000-000000000002"
 KEY, OTHER_KEY = api_key(1), api_key(2)
+QUICK: dict[str, Any] = {"wait_poll_seconds": 0.02, "unready_seconds": 0, "drain_seconds": 2}
 PRESETS = '[{"name":"thumb"},{"name":"small"}]'
 
 
@@ -45,8 +48,12 @@ class Answer:
 class Gateway:
     """A running gateway and what is behind it."""
 
-    def __init__(self, client: TestClient[Any, Any], context: Context, metadata: FakeMetadata, presign: FakePresign):
+    def __init__(
+        self, client: ClientSession, port: int, context: Context, metadata: FakeMetadata, presign: FakePresign
+    ) -> None:
         self.client = client
+        self.port = port
+        self.log: list[bytes] = []
         self.context = context
         self.metadata = metadata
         self.presign = presign
@@ -55,7 +62,6 @@ class Gateway:
         self, method: str, path: str, *, key: str | None = KEY, check: bool = True, **options: Any
     ) -> Answer:
         headers = {**({} if key is None else {"x-api-key": key}), **options.pop("headers", {})}
-        response: ClientResponse
         async with self.client.request(method, path, headers=headers, allow_redirects=False, **options) as response:
             answer = Answer(response.status, response.headers, await response.read())
         if check:
@@ -71,12 +77,10 @@ Starter = Callable[..., Any]
 @pytest.fixture
 async def start() -> AsyncIterator[Starter]:
     """Starts gateways with settings of one's own."""
-    clients: list[TestClient[Any, Any]] = []
+    stack = AsyncExitStack()
 
     async def started(**settings: Any) -> Gateway:
-        chosen = Settings(
-            presign_target="unused", metadata_target="unused", presets=PRESETS, **{"wait_poll_seconds": 0.02} | settings
-        )
+        chosen = Settings(presign_target="unused", metadata_target="unused", presets=PRESETS, **QUICK | settings)
         metadata, presign = FakeMetadata(), FakePresign()
         metadata.add_key(KEY, TENANT, *SCOPES)
         metadata.add_key(OTHER_KEY, OTHER, *SCOPES)
@@ -93,20 +97,23 @@ async def start() -> AsyncIterator[Starter]:
                 entries=chosen.key_cache_entries,
                 clock=time.monotonic,
             ),
+            admission=Admission(chosen.max_requests, retry_after=chosen.retry_after_seconds),
             rates=RequestRates(metadata, least=chosen.lease_requests, entries=10, clock=time.time),
             images=Images(SignedUrls(presign, entries=100, clock=time.time)),
             waiting=WaitingRoom(metadata, pause=chosen.wait_poll_seconds, most=chosen.max_waiting),
             readiness=readiness,
             presets=frozenset(chosen.preset_names),
         )
-        client = TestClient(TestServer(application(context)))
-        await client.start_server()
-        clients.append(client)
-        return Gateway(client, context, metadata, presign)
+        log: list[bytes] = []
+        port = await stack.enter_async_context(serving(context, routes.router(), AccessLog(log.append)))
+        session = ClientSession(f"http://127.0.0.1:{port}", connector=TCPConnector(limit=0))
+        client = await stack.enter_async_context(session)
+        running = Gateway(client, port, context, metadata, presign)
+        running.log = log
+        return running
 
-    yield started
-    for client in clients:
-        await client.close()
+    async with stack:
+        yield started
 
 
 @pytest.fixture

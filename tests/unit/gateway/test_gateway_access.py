@@ -13,6 +13,7 @@ from openapi_spec_validator import validate
 from gateway import ids
 from gateway.auth import Authenticator
 from gateway.problems import Refusal
+from gateway.routes import router
 from runtime.errors import DarkroomError, Kind
 from tests.support import openapi
 from tests.support.gateway_fakes import SCOPES, FakeMetadata, api_key, ready_image
@@ -172,12 +173,8 @@ def test_the_document_is_valid_openapi() -> None:
     validate(openapi.DOCUMENT)
 
 
-def test_routes_and_document_are_the_same(gateway: Gateway) -> None:
-    routes = {
-        (route.method.lower(), route.resource.canonical)
-        for route in gateway.client.app.router.routes()
-        if route.method != "HEAD" and route.resource is not None
-    }
+def test_routes_and_document_are_the_same() -> None:
+    routes = {(route.method.lower(), route.path) for route in router().routes}
     document = {
         (method, path)
         for path, item in openapi.DOCUMENT["paths"].items()
