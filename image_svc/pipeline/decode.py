@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from mmap import mmap
@@ -93,7 +92,7 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     header = inspect(data, format_, caps)
     if header.size is not None:
         caps.check_pixels(header.size[0], header.size[1], 0)
-    picture = _guarded(lambda: _OPENERS[format_](io.BytesIO(data)))
+    picture = _guarded(lambda: _OPENERS[format_](data))
     # Two readers of one header must agree, or one of them was lied to.
     if header.size is not None and picture.size != header.size and format_ is not Format.GIF:
         raise Rejected(Reason.NOT_AN_IMAGE, "The file's header contradicts itself.")

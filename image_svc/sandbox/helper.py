@@ -1,7 +1,7 @@
 """The helper: a small process with codecs and nothing else, which forks a child for each file.
 
-It is executed with an empty environment before there is anything to leak, and holds one socket. It decides nothing: it
-forks, kills when told to, and reports how a child ended.
+It is executed with nothing of ours in its environment, before there is anything to leak, and holds one socket. It
+decides nothing: it forks, kills when told to, and reports how a child ended.
 """
 
 from __future__ import annotations

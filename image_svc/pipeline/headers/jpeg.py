@@ -16,8 +16,9 @@ _SOF_OTHER: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SOS: Final = 0xDA
 _EOI: Final = 0xD9
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-# The next marker after coded data: 0xFF00 is a stuffed byte, D0-D7 restart the coder.
-_MARKER: Final = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])", re.DOTALL)
+# The next marker after coded data: 0xFF00 is a stuffed byte, D0-D7 restart the coder, FF before FF fills. It must start
+# with one literal byte: `re` then looks for that at the speed of memchr, ten times faster than for `\xff+`.
+_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 # What a decoder keeps of each sample until the last scan: one 16-bit coefficient.
 _COEFFICIENT_BYTES: Final = 2
 
