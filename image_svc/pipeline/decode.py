@@ -22,8 +22,8 @@ from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.headers import Header, inspect
 from image_svc.pipeline.memory import peak_bytes
-from image_svc.pipeline.sniff import HEAD_BYTES, Format, check_content_type, sniff
-from image_svc.pipeline.types import Reason, Rejected
+from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
+from image_svc.pipeline.types import Format, Reason, Rejected
 
 # Our caps stand before the decoders, and know more of the file than a number of pixels.
 Image.MAX_IMAGE_PIXELS = None

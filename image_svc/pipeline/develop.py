@@ -17,18 +17,18 @@ from image_svc.pipeline import crop, facts
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import to_srgb
 from image_svc.pipeline.decode import Opened, open_file, pixels
-from image_svc.pipeline.encode import ENCODINGS, encode, rgb
+from image_svc.pipeline.encode import encode, rgb
 from image_svc.pipeline.geometry import Plan, Size, covers, inside, plan
 from image_svc.pipeline.presets import Preset
-from image_svc.pipeline.types import Facts, Reason, Rejected, Variant
+from image_svc.pipeline.types import Facts, Made, Reason, Rejected
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What was seen and made; a variant for each preset, in their order."""
+    """What was seen and made; one for each preset, in their order."""
 
     facts: Facts
-    variants: tuple[Variant, ...]
+    made: tuple[Made, ...]
 
 
 def develop(
@@ -50,7 +50,7 @@ def develop(
         copies = _copies(opened, pixels(opened, needed, caps), sizes)
         small = copies[probe]
         seen = Facts(
-            format=opened.format.value,
+            format=opened.format,
             width=opened.upright[0],
             height=opened.upright[1],
             frames=opened.frames,
@@ -58,8 +58,8 @@ def develop(
             color=facts.dominant_color(small),
             perceptual_hash=facts.perceptual_hash(small),
         )
-        variants = tuple(_variant(each, copies[each.whole], sink) for each, sink in zip(plans, sinks, strict=True))
-    return Result(seen, variants)
+        made = tuple(_variant(each, copies[each.whole], sink) for each, sink in zip(plans, sinks, strict=True))
+    return Result(seen, made)
 
 
 def _copies(opened: Opened, stored: Image.Image, sizes: Sequence[Size]) -> dict[Size, Image.Image]:
@@ -92,7 +92,7 @@ def _resized(picture: Image.Image, size: Size) -> Image.Image:
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def _variant(each: Plan, copy: Image.Image, sink: int) -> Variant:
+def _variant(each: Plan, copy: Image.Image, sink: int) -> Made:
     preset, picture = each.preset, copy
     if each.window != each.whole:
         left, top = crop.window(copy, each.window)
@@ -103,12 +103,4 @@ def _variant(each: Plan, copy: Image.Image, sink: int) -> Variant:
         ground.paste(picture, place, picture.getchannel("A") if picture.mode == "RGBA" else None)
         picture = ground
     encode(picture, preset, sink)
-    encoding = ENCODINGS[preset.format]
-    return Variant(
-        preset=preset.name,
-        content_type=encoding.content_type,
-        extension=encoding.extension,
-        width=picture.width,
-        height=picture.height,
-        size=os.fstat(sink).st_size,
-    )
+    return Made(picture.width, picture.height)

@@ -6,7 +6,7 @@ from typing import Final
 
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.headers import Header
-from image_svc.pipeline.sniff import Format
+from image_svc.pipeline.types import Format
 
 # Bytes per pixel of Pillow's own copy, and of the copies that the first reduction needs beside it. Pillow keeps RGB in
 # four bytes; resampling RGBA makes a premultiplied copy.

@@ -16,6 +16,14 @@ _MAX_SIDE: Final = 8192
 _MAX_PRESETS: Final = 32
 _DEFAULTS: Final = Path(__file__).parent.parent / "presets.json"
 
+# Media type and extension of each output format.
+_OUTPUTS: Final = {
+    "webp": ("image/webp", "webp"),
+    "jpeg": ("image/jpeg", "jpg"),
+    "avif": ("image/avif", "avif"),
+    "png": ("image/png", "png"),
+}
+
 Fit = Literal["inside", "cover", "pad"]
 OutputFormat = Literal["webp", "jpeg", "avif", "png"]
 
@@ -62,6 +70,16 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"preset {self.name}: background is {self.background!r}, not #rrggbb in lower case")
         if self.animated and self.format != "webp":
             raise ValueError(f"preset {self.name}: only webp can be animated")
+
+    @property
+    def content_type(self) -> str:
+        """The media type of its variants."""
+        return _OUTPUTS[self.format][0]
+
+    @property
+    def extension(self) -> str:
+        """What the names of its variants end in, without a dot."""
+        return _OUTPUTS[self.format][1]
 
 
 def parse_presets(json_text: str | bytes) -> tuple[Preset, ...]:

@@ -8,25 +8,12 @@ Accepted: the raster formats of the contract. Another picture (SVG, BMP, JPEG XL
 from __future__ import annotations
 
 import re
-from enum import StrEnum
 from typing import Final
 
-from image_svc.pipeline.types import Reason, Rejected
+from image_svc.pipeline.types import Format, Reason, Rejected
 
 # As much as is looked at. SVG may start with comments and a doctype.
 HEAD_BYTES: Final = 4096
-
-
-class Format(StrEnum):
-    """The accepted formats, by the names of the contract."""
-
-    JPEG = "JPEG"
-    PNG = "PNG"
-    WEBP = "WEBP"
-    GIF = "GIF"
-    AVIF = "AVIF"
-    HEIF = "HEIF"
-    TIFF = "TIFF"
 
 
 _CONTENT_TYPES: Final[dict[str, Format]] = {

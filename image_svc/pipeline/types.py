@@ -1,9 +1,30 @@
-"""What the pipeline takes and gives. Imported on both sides of the sandbox, so it imports nothing heavy."""
+"""What the pipeline takes and gives. Imported on both sides of the sandbox, so it imports nothing heavy.
+
+The bounds are for the other side: what a child says is checked against them, because a file may have taken it over.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+
+# Pixels along one side of any picture that has at most 100 million.
+Side = Annotated[int, msgspec.Meta(ge=1, le=100_000_000)]
+
+
+class Format(StrEnum):
+    """The accepted formats, by the names of the contract."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+    WEBP = "WEBP"
+    GIF = "GIF"
+    AVIF = "AVIF"
+    HEIF = "HEIF"
+    TIFF = "TIFF"
 
 
 class Reason(StrEnum):
@@ -37,13 +58,25 @@ class Facts:
     `frames` is 1 for a still image; `color` is `#rrggbb`; `perceptual_hash` has 64 bits.
     """
 
-    format: str
-    width: int
-    height: int
-    frames: int
-    thumbhash: bytes
-    color: str
+    format: Format
+    width: Side
+    height: Side
+    frames: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+    thumbhash: Annotated[bytes, msgspec.Meta(min_length=5, max_length=32)]
+    color: Annotated[str, msgspec.Meta(pattern="^#[0-9a-f]{6}$")]
     perceptual_hash: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.perceptual_hash < 1 << 64:  # more than msgspec's own bounds can say
+            raise ValueError("the perceptual hash has more than 64 bits")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was made for one preset: its pixels across and down."""
+
+    width: Side
+    height: Side
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ import resource
 import signal
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Final, NoReturn
 
 import msgspec
@@ -21,6 +23,8 @@ from image_svc.sandbox.wire import Answer, Job
 
 # Address space for what is not a picture's pixels: interpreter, codecs, encoders' own buffers.
 _OVERHEAD_BYTES: Final = 256 * 1024 * 1024
+# "nobody", wherever the service runs as root (a container that does not name a user, a developer's machine).
+_NOBODY: Final = 65534
 
 
 def run(job: Job, descriptors: Sequence[int], filter_: bytes) -> NoReturn:
@@ -44,7 +48,7 @@ def _answer(job: Job, source: int, sinks: Sequence[int]) -> Answer:
         return Answer(rejected=(Reason.TOO_COMPLEX, "Decoding the file takes more memory than it may."))
     except Exception:
         return Answer(failure=traceback.format_exc(limit=-8))
-    return Answer(facts=result.facts, variants=result.variants)
+    return Answer(facts=result.facts, made=result.made)
 
 
 def caps(limits: SandboxLimits) -> Caps:
@@ -60,7 +64,17 @@ def caps(limits: SandboxLimits) -> Caps:
 
 def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: bytes) -> list[int]:
     """Leaves the process its descriptors, moved to 3 and up, and its limits; returns where they are now."""
-    seccomp.die_with_parent(signal.SIGKILL)
+    helper = os.getppid()
+    # Where memory runs out, the kernel should take the child and not the service.
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+        os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    seccomp.die_with_parent(signal.SIGKILL)  # after the change of user, which would undo it
+    if os.getppid() != helper:  # it was gone before the kernel knew
+        os._exit(1)
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):

@@ -69,7 +69,11 @@ class Helper:
         return True
 
     def _fork(self, job: Job, descriptors: list[int]) -> None:
-        process = os.fork()
+        try:
+            process = os.fork()
+        except OSError:  # no memory or no process left: this job's misfortune, not its neighbours'
+            self._report(Ended(number=job.number, status=1, signal=0, cpu_seconds=0.0, peak_memory=0))
+            return
         if process == 0:
             child.run(job, descriptors, self._filter)
         self._children[process] = job.number
@@ -80,14 +84,18 @@ class Helper:
             if not ended:
                 continue
             code = os.waitstatus_to_exitcode(status)
-            report = Ended(
-                number=self._children.pop(process),
-                status=max(code, 0),
-                signal=max(-code, 0),
-                cpu_seconds=used.ru_utime + used.ru_stime,
-                peak_memory=used.ru_maxrss * 1024,
+            self._report(
+                Ended(
+                    number=self._children.pop(process),
+                    status=max(code, 0),
+                    signal=max(-code, 0),
+                    cpu_seconds=used.ru_utime + used.ru_stime,
+                    peak_memory=used.ru_maxrss * 1024,
+                )
             )
-            self._parent.send(msgspec.json.encode(Report(ended=report)))
+
+    def _report(self, ended: Ended) -> None:
+        self._parent.send(msgspec.json.encode(Report(ended=ended)))
 
 
 def _warm_up() -> None:

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from image_svc.pipeline.presets import Preset
-from image_svc.pipeline.types import Reason, Rejected, Variant
+from image_svc.pipeline.types import Made, Reason, Rejected
 from image_svc.sandbox.types import (
     Crashed,
     Developed,
@@ -185,7 +185,10 @@ class Sandbox:
         with contextlib.ExitStack() as opened:
             answer, *sinks = (_memory(opened, name) for name in ("answer", *(preset.name for preset in presets)))
             job = Job(next(self._numbers), announced_content_type, tuple(presets), self._limits)
-            future = helper.submit(job, [source_fd, answer, *sinks])
+            # A description of its own: an offset that nobody else moves, and no right to write.
+            source = os.open(f"/proc/self/fd/{source_fd}", os.O_RDONLY | os.O_CLOEXEC)
+            opened.callback(os.close, source)
+            future = helper.submit(job, [source, answer, *sinks])
             try:
                 async with asyncio.timeout(self._limits.wall_seconds):
                     ended = await asyncio.shield(future)
@@ -196,14 +199,14 @@ class Sandbox:
                 # The child must be gone before its descriptors are closed for somebody else.
                 await asyncio.shield(helper.kill(job.number))
                 raise
-            said = _said(ended, answer)
+            said = _said(ended, answer, self._limits)
             if said.rejected is not None:
                 raise Rejected(*said.rejected)
             if said.facts is None:
                 raise SandboxError(f"the pipeline failed:\n{said.failure}")
-            if [made.preset for made in said.variants] != [preset.name for preset in presets]:
+            if len(said.made) != len(presets) or not all(os.fstat(sink).st_size for sink in sinks):
                 raise SandboxError("the child did not make what was asked for")
-            variants = tuple(_developed(made, sink) for made, sink in zip(said.variants, sinks, strict=True))
+            variants = tuple(map(_developed, presets, said.made, sinks))
         return Developed(said.facts, variants, ended.cpu_seconds, time.monotonic() - started, ended.peak_memory)
 
     async def close(self) -> None:
@@ -241,12 +244,12 @@ def _memory(opened: contextlib.ExitStack, name: str) -> int:
     return descriptor
 
 
-def _developed(made: Variant, sink: int) -> DevelopedVariant:
-    """A variant with its bytes. Their number is the file's own: a child that a file has taken over may say anything."""
+def _developed(preset: Preset, made: Made, sink: int) -> DevelopedVariant:
+    """A variant with its bytes. What matters to others (type, name, number of bytes) is not for a child to say."""
     return DevelopedVariant(
-        preset=made.preset,
-        content_type=made.content_type,
-        extension=made.extension,
+        preset=preset.name,
+        content_type=preset.content_type,
+        extension=preset.extension,
         width=made.width,
         height=made.height,
         size=os.fstat(sink).st_size,
@@ -254,7 +257,7 @@ def _developed(made: Variant, sink: int) -> DevelopedVariant:
     )
 
 
-def _said(ended: Ended, answer: int) -> Answer:
+def _said(ended: Ended, answer: int, limits: SandboxLimits) -> Answer:
     """The child's answer. Raises what its end means where it gave none."""
     match ended.signal:
         case 0 if ended.status == 0:
@@ -265,6 +268,8 @@ def _said(ended: Ended, answer: int) -> Answer:
         case 0:
             raise SandboxError("the child could not be confined, or could not answer")
         case signal.SIGXCPU:
+            raise Rejected(Reason.TOO_COMPLEX, "Decoding the file takes more time than it may.")
+        case signal.SIGKILL if ended.cpu_seconds >= limits.cpu_seconds:  # the kernel's second word, a second later
             raise Rejected(Reason.TOO_COMPLEX, "Decoding the file takes more time than it may.")
         case signal.SIGKILL:
             raise Killed("the child was killed from outside")

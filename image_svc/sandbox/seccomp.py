@@ -38,8 +38,6 @@ _CALLS: Final[dict[str, tuple[int | None, int | None]]] = {
     "close": (3, 57),
     "fstat": (5, 80),
     "lseek": (8, 62),
-    "mmap": (9, 222),
-    "mprotect": (10, 226),
     "munmap": (11, 215),
     "brk": (12, 214),
     "rt_sigaction": (13, 134),
@@ -49,7 +47,6 @@ _CALLS: Final[dict[str, tuple[int | None, int | None]]] = {
     "pwrite64": (18, 68),
     "readv": (19, 65),
     "writev": (20, 66),
-    "fcntl": (72, 25),
     "sched_yield": (24, 124),
     "mremap": (25, 216),
     "madvise": (28, 233),
@@ -77,6 +74,12 @@ _CALLS: Final[dict[str, tuple[int | None, int | None]]] = {
 # fstat, as glibc asks for it since 2.33: newfstatat of a descriptor, told apart by its flag.
 _NEWFSTATAT: Final = (262, 79)
 _AT_EMPTY_PATH: Final = 0x1000  # linux/fcntl.h
+# Memory that can be executed is what an exploit wants and a decoder never.
+_MAPPING: Final = ((9, 222), (10, 226))  # mmap, mprotect: the protection is the third argument of both
+_PROT_EXEC: Final = 0x4
+# What the mmap module asks for, and nothing that steers signals.
+_FCNTL: Final = (72, 25)
+_F_COMMANDS: Final = (1, 3, 1030)  # F_GETFD, F_GETFL, F_DUPFD_CLOEXEC
 _CLONE: Final = (56, 220)
 _CLONE3: Final = (435, 435)
 _MACHINES: Final = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
@@ -104,6 +107,20 @@ def program() -> bytes:
         number = numbers[column]
         if number is not None:
             code += [_step(_JUMP_EQUAL, number, no=1), _step(_RETURN, _RET_ALLOW)]
+    for numbers in _MAPPING:
+        code += [
+            _step(_JUMP_EQUAL, numbers[column], no=4),
+            _step(_LOAD, _ARGUMENTS + 2 * 8),
+            _step(_JUMP_SET, _PROT_EXEC, yes=1),
+            _step(_RETURN, _RET_ALLOW),
+            _step(_RETURN, _RET_ERRNO | errno.EPERM),
+        ]
+    code += [
+        _step(_JUMP_EQUAL, _FCNTL[column], no=2 + len(_F_COMMANDS) * 2),
+        _step(_LOAD, _ARGUMENTS + 1 * 8),
+        *(step for command in _F_COMMANDS for step in (_step(_JUMP_EQUAL, command, no=1), _step(_RETURN, _RET_ALLOW))),
+        _step(_RETURN, _RET_ERRNO | errno.EPERM),
+    ]
     code += [
         _step(_JUMP_EQUAL, _NEWFSTATAT[column], no=4),
         _step(_LOAD, _ARGUMENTS + 3 * 8),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from image_svc.pipeline.presets import Preset
-from image_svc.pipeline.types import Facts, Reason, Variant
+from image_svc.pipeline.types import Facts, Made, Reason
 from image_svc.sandbox.types import SandboxLimits
 
 # Bytes of the largest message: 32 presets of some 200 bytes, and the limits.
@@ -56,6 +56,6 @@ class Answer(msgspec.Struct, frozen=True):
     """Child to parent, in the answer's descriptor: a result, a verdict, or what went wrong with us."""
 
     facts: Facts | None = None
-    variants: tuple[Variant, ...] = ()
+    made: tuple[Made, ...] = ()
     rejected: tuple[Reason, str] | None = None
     failure: str | None = None

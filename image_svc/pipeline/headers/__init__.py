@@ -13,7 +13,7 @@ from typing import Final
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers import gif, isobmff, jpeg, png, tiff, webp
 from image_svc.pipeline.headers.header import Header
-from image_svc.pipeline.sniff import Format
+from image_svc.pipeline.types import Format
 
 __all__ = ["Header", "inspect"]
 

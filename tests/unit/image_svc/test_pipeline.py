@@ -124,7 +124,7 @@ def test_a_picture_stands_upright_whatever_the_camera_noted(orientation: int, fo
 @pytest.mark.parametrize("size", [(4032, 3024), (3001, 1999), (1, 3000), (2500, 7), (640, 427), (1, 1)])
 def test_sizes_follow_from_the_original_alone(size: tuple[int, int]) -> None:
     result, _ = run(encoded(Image.new("RGB", size, (9, 99, 199)), "JPEG"), *default_presets())
-    thumb, *others = result.variants
+    thumb, *others = result.made
     assert (thumb.width, thumb.height) == (min(256, size[0]), min(256, size[1]))
     for variant, side in zip(others, (640, 1280, 2048), strict=True):
         scale = min(1.0, side / max(size))
@@ -174,7 +174,7 @@ def test_facts_are_of_the_original_even_where_it_was_shrunk_while_decoded() -> N
     small = Preset(name="small", width=300, height=300, format="webp")
     result, _ = run((PHOTOS / "Samsung_SM-G935L_Galaxy_S7_Edge.jpg").read_bytes(), small)
     assert (result.facts.width, result.facts.height) == (4032, 3024)
-    assert (result.variants[0].width, result.variants[0].height) == (300, 225)
+    assert (result.made[0].width, result.made[0].height) == (300, 225)
 
 
 def test_a_wide_gamut_is_converted_and_not_only_forgotten() -> None:

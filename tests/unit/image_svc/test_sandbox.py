@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import fcntl
 import io
 import json
+import mmap
 import os
 import signal
 import socket
@@ -17,12 +19,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from PIL import Image
 
 from image_svc.pipeline.presets import Preset, default_presets
 from image_svc.pipeline.types import Reason, Rejected
-from image_svc.sandbox import Killed, Sandbox, SandboxError, SandboxLimits, TimedOut, seccomp
+from image_svc.sandbox import Killed, Sandbox, SandboxError, SandboxLimits, TimedOut, parent, seccomp
+from image_svc.sandbox.wire import Ended
 
 _NOISE = Image.effect_noise((1200, 900), 60).convert("RGB")
 THUMB = default_presets()[:1]
@@ -58,6 +62,19 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 async def limited(**changed: Any) -> AsyncIterator[Sandbox]:
     async with await Sandbox.start(replace(SandboxLimits(), **changed)) as started:
         yield started
+
+
+ENDED = Ended(number=1, status=0, signal=0, cpu_seconds=0.1, peak_memory=1)
+FACTS = (
+    b'{"facts": {"format": "JPEG", "width": 4, "height": 3, "frames": 1, "thumbhash": "AAAAAAAA", '
+    b'"color": "#102030", "perceptual_hash": 77}, "made": []}'
+)
+MEMORIES = ("source", "answer", *(preset.name for preset in default_presets()))
+
+
+def fields(path: str) -> dict[str, str]:
+    with open(path) as file:
+        return {name: value.strip() for name, _, value in (line.partition(":") for line in file)}
 
 
 def descriptors() -> int:
@@ -200,6 +217,70 @@ async def test_the_helper_has_nothing_of_ours_in_its_environment_or_its_hands(sa
     assert "uvloop" not in mapped
 
 
+async def test_a_child_is_nobody_with_nothing_and_the_first_to_go(sandbox: Sandbox) -> None:
+    source = memory(encoded(Image.effect_noise((3500, 3500), 60).convert("RGB"), "PNG", compress_level=1))
+    work = asyncio.create_task(sandbox.develop(source, None, default_presets()))
+    try:
+        process = await child_of(sandbox.helper_process)
+        # The filter comes last: with it, all the rest is done.
+        while (status := fields(f"/proc/{process}/status"))["Seccomp"] != "2":
+            await asyncio.sleep(0.001)
+        assert status["Uid"].split() == status["Gid"].split() == [str(os.geteuid() or 65534)] * 4
+        assert (status["CapEff"], status["NoNewPrivs"]) == ("0" * 16, "1")
+        held = {os.readlink(f"/proc/{process}/fd/{number}") for number in os.listdir(f"/proc/{process}/fd")}
+        assert held <= {"/dev/null", *(f"/memfd:{name} (deleted)" for name in MEMORIES)}
+        with open(f"/proc/{process}/oom_score_adj") as file:
+            assert file.read() == "1000\n"
+        with open(f"/proc/{process}/limits") as file:
+            limits = {line[:26].strip(): line[26:].split()[0] for line in file}
+        assert limits["Max core file size"] == "0"
+        assert limits["Max address space"] == str(SandboxLimits().address_space_bytes)
+        assert limits["Max cpu time"] == str(SandboxLimits().cpu_seconds)
+        assert limits["Max file size"] == str(SandboxLimits().variant_bytes)
+    finally:
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        os.close(source)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"not json",
+        b'{"facts": {}}',
+        FACTS.replace(b"#102030", b"red"),
+        FACTS.replace(b"JPEG", b"HTML"),
+        FACTS.replace(b'"width": 4', b'"width": -4'),
+        FACTS.replace(b"77", b"18446744073709551616"),
+    ],
+    ids=["nothing", "noise", "no facts", "colour", "format", "width", "hash"],
+)
+def test_a_child_that_a_file_has_taken_over_is_not_believed(said: bytes) -> None:
+    answer = memory(said)
+    try:
+        with pytest.raises(SandboxError):
+            parent._said(ENDED, answer, SandboxLimits())
+    finally:
+        os.close(answer)
+
+
+def test_a_child_that_answers_as_it_should_is_believed() -> None:
+    answer = memory(FACTS)
+    try:
+        assert parent._said(ENDED, answer, SandboxLimits()).facts is not None
+    finally:
+        os.close(answer)
+
+
+def test_the_kernels_second_word_on_cpu_time_is_the_files_fault_too() -> None:
+    with pytest.raises(Rejected) as caught:
+        parent._said(msgspec.structs.replace(ENDED, signal=signal.SIGKILL, cpu_seconds=9.0), -1, SandboxLimits())
+    assert caught.value.reason is Reason.TOO_COMPLEX
+    with pytest.raises(Killed):
+        parent._said(msgspec.structs.replace(ENDED, signal=signal.SIGKILL, cpu_seconds=1.0), -1, SandboxLimits())
+
+
 async def test_a_closed_sandbox_leaves_no_process(photo: int) -> None:
     sandbox = await Sandbox.start()
     process = sandbox.helper_process
@@ -248,6 +329,8 @@ _READER, _WRITER = os.pipe()
         lambda: os.memfd_create("more"),
         lambda: os.chdir("/"),
         lambda: os.sched_setaffinity(0, {0}),
+        lambda: mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_EXEC),
+        lambda: fcntl.fcntl(_READER, fcntl.F_SETOWN, os.getppid()),
     ],
     ids=lambda attempt: "",
 )
