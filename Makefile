@@ -70,9 +70,12 @@ bench-api: setup ## requests per CPU second against a bare aiohttp POST and a Fa
 	@$(PY) -m tests.bench.api
 
 ##@ What is generated and committed
-.PHONY: protos templates lock
+.PHONY: protos plan templates lock
 protos: setup ## gRPC stubs, from protos/**/*.proto
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) protos/generate.py
+
+plan: setup ## month-end capacity: comparison, scheduled actions, bill, quotas; draws docs/img/scaling.svg
+	@$(PY) -m deploy.capacity
 
 templates: setup ## CloudFormation templates, from deploy/cdk
 	@$(PY) -m deploy.cdk.templates
