@@ -18,6 +18,22 @@ _log = structlog.get_logger(__name__)
 _LOOK_TIMEOUT: Final = 5.0
 
 
+class _Image:
+    """An image that somebody waits for."""
+
+    __slots__ = ("last", "waiters")
+
+    def __init__(self, last: pb.Image) -> None:
+        self.last = last
+        self.waiters: set[asyncio.Future[None]] = set()
+
+    def release(self) -> None:
+        """Lets its waiters go."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+
 class WaitingRoom:
     """Holds requests until their image is in a terminal state.
 
@@ -29,55 +45,54 @@ class WaitingRoom:
         self._metadata = metadata
         self._pause = pause
         self._most = most
-        self._waiting: dict[tuple[str, str], set[asyncio.Future[pb.Image | None]]] = {}
-        self._count = 0
+        self._images: dict[tuple[str, str], _Image] = {}
         self._somebody = asyncio.Event()
         self._closed = False
+        self.held = 0
 
     async def until_settled(self, image: pb.Image, seconds: float) -> pb.Image:
         """The image once it is settled; as it was last seen when the time is up, the room is full, or it closes."""
-        if image.state in TERMINAL or seconds <= 0 or self._closed or self._count >= self._most:
+        if image.state in TERMINAL or seconds <= 0 or self._closed or self.held >= self._most:
             return image
         key = (image.tenant_id, image.id)
-        future: asyncio.Future[pb.Image | None] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(key, set()).add(future)
-        self._count += 1
+        waited_for = self._images.setdefault(key, _Image(image))
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waited_for.waiters.add(waiter)
+        self.held += 1
         self._somebody.set()
         try:
             async with asyncio.timeout(seconds):
-                return await future or image
+                await waiter
         except TimeoutError:
-            return image
+            pass
         finally:
-            self._count -= 1
-            waiters = self._waiting.get(key)
-            if waiters is not None:
-                waiters.discard(future)
-                if not waiters:
-                    del self._waiting[key]
+            self.held -= 1
+            waited_for.waiters.discard(waiter)
+            if not waited_for.waiters:
+                self._images.pop(key, None)
+        return waited_for.last
 
     def close(self) -> None:
         """Lets everybody go with what is known: a drain does not wait for images."""
         self._closed = True
-        for waiters in list(self._waiting.values()):
-            for future in waiters:
-                if not future.done():
-                    future.set_result(None)
+        for image in self._images.values():
+            image.release()
 
     async def run(self) -> None:
         """Looks, until cancelled."""
         while True:
-            if not self._waiting:
+            if not self._images:
                 self._somebody.clear()
                 await self._somebody.wait()
             await asyncio.sleep(self._pause)
             try:
-                images = await self._metadata.get_images(list(self._waiting), _LOOK_TIMEOUT)
+                images = await self._metadata.get_images(list(self._images), _LOOK_TIMEOUT)
             except DarkroomError as error:
                 _log.warning("waiting: no look this time", reason=str(error))
                 continue
             for image in images:
-                if image.state in TERMINAL:
-                    for future in self._waiting.get((image.tenant_id, image.id), ()):
-                        if not future.done():
-                            future.set_result(image)
+                waited_for = self._images.get((image.tenant_id, image.id))
+                if waited_for is not None:
+                    waited_for.last = image
+                    if image.state in TERMINAL:
+                        waited_for.release()

@@ -39,6 +39,7 @@ class FakeMetadata:
     failure: DarkroomError | None = None
     calls: list[str] = field(default_factory=list)
     listed: list[pb.ListImagesRequest] = field(default_factory=list)
+    created: list[pb.CreateImageRequest] = field(default_factory=list)
 
     def add_key(
         self, key: str, tenant_id: str, *scopes: str, kind: pb.Credential.Kind.ValueType = pb.Credential.SECRET
@@ -79,6 +80,7 @@ class FakeMetadata:
 
     async def create_image(self, request: pb.CreateImageRequest, timeout: float) -> pb.Image:
         self._called("create_image")
+        self.created.append(request)
         if request.request_id:
             seen = self.requests.setdefault(
                 (request.tenant_id, request.request_id), (request.request_sha256, request.image_id)

@@ -28,6 +28,7 @@ from tests.support.gateway_fakes import SCOPES, FakeHealth, FakeMetadata, FakePr
 TENANT = "0190b6a0-0000-7000-8000-000000000001"
 OTHER = "0190b6a0-0000-7000-8000-000000000002"
 KEY, OTHER_KEY = api_key(1), api_key(2)
+ROUTER = routes.router()
 QUICK: dict[str, Any] = {"wait_poll_seconds": 0.02, "unready_seconds": 0, "drain_seconds": 2}
 PRESETS = '[{"name":"thumb"},{"name":"small"}]'
 
@@ -105,7 +106,7 @@ async def start() -> AsyncIterator[Starter]:
             presets=frozenset(chosen.preset_names),
         )
         log: list[bytes] = []
-        port = await stack.enter_async_context(serving(context, routes.router(), AccessLog(log.append)))
+        port = await stack.enter_async_context(serving(context, ROUTER, AccessLog(log.append)))
         session = ClientSession(f"http://127.0.0.1:{port}", connector=TCPConnector(limit=0))
         client = await stack.enter_async_context(session)
         running = Gateway(client, port, context, metadata, presign)
