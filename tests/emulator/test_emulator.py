@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,7 +12,7 @@ from time import sleep
 import pytest
 
 from tests.emulator.render import DOCUMENT, rendered
-from tests.emulator.table import TABLE, Emulator, Row
+from tests.emulator.table import BODY, TABLE, Emulator, Row
 from tests.support.localstack import LocalStack
 
 
@@ -20,10 +21,14 @@ class _Upstream(BaseHTTPRequestHandler):
         if self.path.startswith("/slow"):
             sleep(0.5)
         self.send_response(302 if self.path.startswith("/moved") else 200)
+        body = b"ok"
+        if self.path.startswith("/packed"):
+            body = gzip.compress(BODY)
+            self.send_header("content-encoding", "gzip")
         self.send_header("location", "/elsewhere")
-        self.send_header("content-length", "2")
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
-        self.wfile.write(b"ok")
+        self.wfile.write(body)
 
     def log_message(self, *arguments: object) -> None:
         """Says nothing."""
