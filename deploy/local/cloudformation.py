@@ -3,7 +3,8 @@
 What LocalStack's CloudFormation does not do is done here: an update there says COMPLETE and changes nothing, a failed
 creation stays, and a type that it does not know "completes" with the physical id `unknown`. So each stack carries the
 digest of its template and parameters as a tag; a stack with another digest, or one that failed, is deleted and made
-anew, and an unknown resource is an error.
+anew, and an unknown resource is an error. What people put into a stack survives that: the keys of the usage plan are
+carried over, and buckets that hold objects are not deleted.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,17 +61,42 @@ async def apply(endpoint_url: str, region: str, gateway_url: str) -> StackOutput
     reason of each resource that failed.
     """
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(
-            get_session().create_client(
-                "cloudformation",
-                region_name=region,
-                endpoint_url=endpoint_url,
-                config=AioConfig(connect_timeout=3, read_timeout=60, retries={"total_max_attempts": 1}),
-                **_CREDENTIALS,
+
+        async def client(service: str) -> Any:  # aiobotocore makes its clients at run time
+            return await stack.enter_async_context(
+                get_session().create_client(
+                    service,
+                    region_name=region,
+                    endpoint_url=endpoint_url,
+                    config=AioConfig(
+                        connect_timeout=3,
+                        read_timeout=60,
+                        retries={"total_max_attempts": 1},
+                        s3={"addressing_style": "path"},
+                    ),
+                    **_CREDENTIALS,
+                )
             )
-        )
-        core = await _ensure(client, "core", {})
-        edge = await _ensure(client, "edge", {"GatewayHost": urlsplit(gateway_url).netloc})
+
+        formation, s3, gateway = await client("cloudformation"), await client("s3"), await client("apigateway")
+        keys: list[str] = []
+
+        async def keep_objects(outputs: dict[str, str]) -> None:
+            for bucket in (outputs["IncomingBucket"], outputs["MediaBucket"]):
+                if (await s3.list_objects_v2(Bucket=bucket, MaxKeys=1)).get("Contents"):
+                    raise StackError(
+                        f"the template of {_name('core')} has changed and {bucket} holds objects, which would be lost; "
+                        "`make down` and `make up` start afresh"
+                    )
+
+        async def keep_keys(outputs: dict[str, str]) -> None:
+            pages = gateway.get_paginator("get_usage_plan_keys").paginate(usagePlanId=outputs["UsagePlanId"])
+            keys.extend([key["id"] async for page in pages for key in page["items"]])
+
+        core = await _ensure(formation, "core", {}, keep_objects)
+        edge = await _ensure(formation, "edge", {"GatewayHost": urlsplit(gateway_url).netloc}, keep_keys)
+        for key in keys:
+            await gateway.create_usage_plan_key(usagePlanId=edge["UsagePlanId"], keyId=key, keyType="API_KEY")
     return StackOutputs(
         incoming_bucket=core["IncomingBucket"],
         media_bucket=core["MediaBucket"],
@@ -86,16 +113,30 @@ async def apply(endpoint_url: str, region: str, gateway_url: str) -> StackOutput
     )
 
 
-async def _ensure(client: Any, unit: str, parameters: dict[str, str]) -> dict[str, str]:
-    """The outputs of a stack that is what its template says."""
-    name = f"darkroom-{STAGE}-{unit}"
+def _name(unit: str) -> str:
+    return f"darkroom-{STAGE}-{unit}"
+
+
+async def _ensure(
+    client: Any,
+    unit: str,
+    parameters: dict[str, str],
+    before_replacing: Callable[[dict[str, str]], Awaitable[None]],
+) -> dict[str, str]:
+    """The outputs of a stack that is what its template says.
+
+    `before_replacing` is given the outputs of a whole stack that is about to be deleted, and may refuse.
+    """
+    name = _name(unit)
     body = (TEMPLATES / f"{unit}.local.json").read_text()
     digest = hashlib.sha256(json.dumps([body, parameters], sort_keys=True).encode()).hexdigest()[:32]
     found = await _describe(client, name)
     if found is not None:
         tags = {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])}
-        if found["StackStatus"] == "CREATE_COMPLETE" and tags.get(_DIGEST_TAG) == digest:
-            return _outputs(found)
+        if found["StackStatus"] == "CREATE_COMPLETE":
+            if tags.get(_DIGEST_TAG) == digest:
+                return await _whole(client, found)
+            await before_replacing(_outputs(found))
         await client.delete_stack(StackName=name)
         await _settled(client, name, "DELETE")
     await client.create_stack(
@@ -108,15 +149,20 @@ async def _ensure(client: Any, unit: str, parameters: dict[str, str]) -> dict[st
     made = await _settled(client, name, "CREATE")
     if made is None or made["StackStatus"] != "CREATE_COMPLETE":
         raise StackError(f"{name} is {made['StackStatus'] if made else 'gone'}:\n{await _failures(client, name)}")
-    resources = (await client.describe_stack_resources(StackName=name))["StackResources"]
+    return await _whole(client, made)
+
+
+async def _whole(client: Any, stack: dict[str, Any]) -> dict[str, str]:
+    """The outputs of a complete stack. Raises `StackError` where the emulator only pretends to have made a resource."""
+    resources = (await client.describe_stack_resources(StackName=stack["StackName"]))["StackResources"]
     unknown = [
         f"  {resource['LogicalResourceId']} ({resource['ResourceType']})"
         for resource in resources
         if resource.get("PhysicalResourceId") in {None, "", "unknown"}
     ]
     if unknown:
-        raise StackError(f"{name} has resources that the emulator did not make:\n" + "\n".join(unknown))
-    return _outputs(made)
+        raise StackError(f"{stack['StackName']} has resources that the emulator did not make:\n" + "\n".join(unknown))
+    return _outputs(stack)
 
 
 async def _describe(client: Any, name: str) -> dict[str, Any] | None:
