@@ -64,6 +64,11 @@ def derive(document: Mapping[str, Any], *, title: str, integration: Mapping[str,
             if method not in METHODS:
                 continue
             operations[method] = _operation(method, target, names, operation, integration=integration, scheme=scheme)
+        if "get" in operations and "head" not in operations:
+            # The gateway answers HEAD wherever it answers GET; API Gateway knows only the methods that are listed.
+            operations["head"] = _operation(
+                "head", target, names, _headless(item["get"]), integration=integration, scheme=scheme
+            )
         if target.startswith(KEYED_PREFIX) and "options" not in operations:
             # A browser's preflight carries no key; the gateway answers it.
             preflight = {"summary": "Preflight of a browser", "responses": {"204": {}}}
@@ -132,6 +137,16 @@ def _operation(
     if path.startswith(KEYED_PREFIX) and method != "options":
         derived["security"] = [{"api_key": []}]
     return derived
+
+
+def _headless(get: Mapping[str, Any]) -> dict[str, Any]:
+    """What HEAD is beside its GET: the same answers without content, so that it never streams, and no id of its own."""
+    return {
+        "summary": f"{get.get('summary', 'GET')} (headers only)",
+        "responses": {
+            status: {"description": answer.get("description", "")} for status, answer in get["responses"].items()
+        },
+    }
 
 
 def _greedy(path: str, item: Mapping[str, Any]) -> tuple[str, list[str]]:
