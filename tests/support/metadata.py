@@ -252,6 +252,7 @@ async def metadata_service(database: Database, **overrides: Any) -> AsyncIterato
             )
         )
         channel: grpc.aio.Channel = await grpc_client.channel(stack, f"127.0.0.1:{server.port}")
+        await channel.channel_ready()  # so that a slow machine is not taken for a service that is away
         owner = await asyncpg.connect(database.owner_url)
         stack.push_async_callback(owner.close)
         yield Metadata(rpc.MetadataServiceStub(channel), owner, publisher, parts, database)
