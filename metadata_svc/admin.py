@@ -25,8 +25,9 @@ from metadata_svc.domain import api_key
 from metadata_svc.domain.api_key import SCOPES, KeyKind
 from metadata_svc.settings import Settings
 from runtime import aws
+from runtime.aws import AwsSettings
 from runtime.errors import DarkroomError
-from runtime.settings import AwsSettings, SettingsError, load
+from runtime.settings import SettingsError, load
 
 _POOL: Final = PoolOptions(
     size=1,

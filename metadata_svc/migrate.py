@@ -130,7 +130,8 @@ async def _passwords(names: Sequence[str]) -> dict[str, str]:
     from contextlib import AsyncExitStack
 
     from runtime import aws
-    from runtime.settings import AwsSettings, read_secret
+    from runtime.aws import AwsSettings
+    from runtime.settings import read_secret
 
     found: dict[str, str] = {}
     async with AsyncExitStack() as stack:

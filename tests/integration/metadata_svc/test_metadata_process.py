@@ -26,8 +26,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from deploy.local import postgres as server
 from metadata_svc import migrate
 from runtime import aws, grpc_client
+from runtime.aws import AwsSettings
 from runtime.errors import DarkroomError, Kind
-from runtime.settings import AwsSettings
 from tests.support.localstack import LocalStack
 from tests.support.metadata import new_image, seconds
 
