@@ -56,7 +56,7 @@ lint: setup ## ruff: rules and format; import contracts
 	@echo "== lint"
 	@$(PY) -m ruff check -q $(SOURCES)
 	@$(PY) -m ruff format --check -q $(SOURCES)
-	@.venv/bin/lint-imports --no-timing --quiet 2>/dev/null || .venv/bin/lint-imports
+	@.venv/bin/lint-imports --no-logo
 
 types: setup ## mypy, strict
 	@echo "== types"
