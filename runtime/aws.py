@@ -1,14 +1,14 @@
-"""AWS clients: one way to make them, with bounded time-outs and the endpoint of the settings."""
+"""Where AWS is, and one way to make its clients, with bounded time-outs."""
 
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
-
-from runtime.settings import AwsSettings
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Seconds. Within a region a connection takes milliseconds; SQS long polling holds an answer for up to 20 s.
 _CONNECT_TIMEOUT: Final = 3
@@ -16,6 +16,21 @@ _READ_TIMEOUT: Final = 30
 _ATTEMPTS: Final = 3
 # botocore composes its own anew for every request, which is a tenth of all that a call costs.
 _USER_AGENT: Final = "darkroom"
+
+
+class AwsSettings(BaseSettings):
+    """Where AWS is. These come from the environment alone: they are needed to read everything else."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    stage: str = Field("local", validation_alias="DARKROOM_STAGE", description="Deployment: local, dev, staging, prod.")
+    aws_region: str = Field("ap-northeast-2", validation_alias="AWS_REGION", description="AWS region.")
+    aws_endpoint_url: str | None = Field(
+        None, validation_alias="AWS_ENDPOINT_URL", description="Endpoint of an emulator; AWS's own where not set."
+    )
+    s3_addressing_style: Literal["virtual", "path"] = Field(
+        "virtual", validation_alias="S3_ADDRESSING_STYLE", description="`path` for emulators without wildcard DNS."
+    )
 
 
 def session() -> AioSession:

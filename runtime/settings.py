@@ -18,29 +18,15 @@ import msgspec
 from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
+from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as SourceError
 
 from runtime import logs
+from runtime.aws import AwsSettings, client
 
 
 class SettingsError(Exception):
     """A setting is missing or wrong; the text names each one, and where it is set."""
-
-
-class AwsSettings(BaseSettings):
-    """Where AWS is. These come from the environment alone: they are needed to read everything else."""
-
-    model_config = SettingsConfigDict(extra="ignore", frozen=True)
-
-    stage: str = Field("local", validation_alias="DARKROOM_STAGE", description="Deployment: local, dev, staging, prod.")
-    aws_region: str = Field("ap-northeast-2", validation_alias="AWS_REGION", description="AWS region.")
-    aws_endpoint_url: str | None = Field(
-        None, validation_alias="AWS_ENDPOINT_URL", description="Endpoint of an emulator; AWS's own where not set."
-    )
-    s3_addressing_style: Literal["virtual", "path"] = Field(
-        "virtual", validation_alias="S3_ADDRESSING_STYLE", description="`path` for emulators without wildcard DNS."
-    )
 
 
 class ServiceSettings(AwsSettings):
@@ -143,8 +129,6 @@ def _variable(cls: type[AwsSettings], name: str) -> str:
 
 async def _parameters(cls: type[ServiceSettings], aws: AioSession, where: AwsSettings) -> dict[str, str]:
     """What Parameter Store holds for the service; its own folder over the shared one."""
-    from runtime.aws import client  # the two modules need each other: clients are made from settings
-
     values: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         ssm = await client(stack, aws, "ssm", where)

@@ -23,7 +23,7 @@ from presign_svc.keeper import CredentialKeeper
 from presign_svc.service import PresignServicer
 from presign_svc.settings import Settings
 from runtime import aws
-from runtime.settings import AwsSettings
+from runtime.aws import AwsSettings
 from tests.support.localstack import LocalStack
 
 BODY = b"\xff\xd8\xff" + bytes(range(256)) * 40

@@ -12,7 +12,8 @@ from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from runtime import aws, logs
-from runtime.settings import AwsSettings, ServiceSettings, SettingsError, load, read_secret
+from runtime.aws import AwsSettings
+from runtime.settings import ServiceSettings, SettingsError, load, read_secret
 from tests.support.localstack import LocalStack
 
 
