@@ -17,9 +17,13 @@ _DETAILS: Final = "grpc-status-details-bin"
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),  # bytes; as the servers' own limit
-    ("grpc.keepalive_time_ms", 20_000),  # a frozen peer is noticed after this and the time-out below
-    ("grpc.keepalive_timeout_ms", 5_000),
+    # A peer that is frozen, or gone without a word, is noticed after these: asked when nothing came for `time`, given up
+    # when nothing came for `timeout` after that, or after `ping_timeout` where gRPC had asked for reasons of its own.
+    ("grpc.keepalive_time_ms", 5_000),
+    ("grpc.keepalive_timeout_ms", 4_000),
+    ("grpc.http2.ping_timeout_ms", 4_000),
     ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),  # else it stops asking after two
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 3_000),  # a restarted service is found again within this

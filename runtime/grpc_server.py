@@ -23,7 +23,7 @@ _DETAILS: Final = "grpc-status-details-bin"  # where gRPC carries a google.rpc.S
 OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a port taken by another process is an error, not a silent share
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),  # bytes; a full batch of 1,000 items is below 2 MiB
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),  # lets clients notice a frozen server
+    ("grpc.http2.min_ping_interval_without_data_ms", 2_000),  # lets clients notice a frozen server
     ("grpc.keepalive_permit_without_calls", 1),
 )
 
