@@ -30,7 +30,7 @@ from image_svc.domain.model import (
     Verdict,
 )
 from image_svc.pipeline.presets import Preset, default_presets
-from image_svc.pipeline.types import Facts
+from image_svc.pipeline.types import Facts, Format
 from image_svc.ports import ObjectMissing, Original, ReceiptLost, StaleAttempt
 from image_svc.sandbox import Developed, DevelopedVariant
 
@@ -92,6 +92,7 @@ class World:
         self._frozen: dict[str, asyncio.Event] = {}
         self.strike: Callable[[str, str], Any] = lambda worker, point: None
         self.faults: dict[str, list[BaseException]] = {}
+        self.delays: dict[str, list[float]] = {}
         self.develop_seconds = 1.0
         self.developing = 0
         self.most_developing = 0
@@ -158,6 +159,8 @@ class World:
     @asynccontextmanager
     async def call(self, worker: str, name: str) -> AsyncIterator[None]:
         await self.point(worker, f"{name}:before")
+        if self.delays.get(name):
+            await asyncio.sleep(self.delays[name].pop(0))
         faults = self.faults.get(name)
         if faults:
             raise faults.pop(0)
@@ -412,7 +415,7 @@ class FakeDeveloper:
                 await asyncio.sleep(world.develop_seconds)
                 content = os.pread(source_fd, 1 << 20, 0)
                 return Developed(
-                    Facts("JPEG", 4, 3, 1, b"thumb", "#808080", 7),
+                    Facts(Format.JPEG, 4, 3, 1, b"thumb", "#808080", 7),
                     tuple(_variant(content, preset) for preset in presets),
                     cpu_seconds=0.1,
                     wall_seconds=0.1,

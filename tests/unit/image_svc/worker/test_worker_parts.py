@@ -1,16 +1,20 @@
 """Slots, acknowledgements, the watchdog, and seeing a call through."""
 
 import asyncio
+import hashlib
+import os
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from image_svc.pipeline.types import Reason, Rejected
 from image_svc.ports import Unreachable
 from image_svc.worker.acks import Acks
 from image_svc.worker.patience import patiently, seen_through
 from image_svc.worker.slots import Slots
+from image_svc.worker.source import Source
 from image_svc.worker.watchdog import watchdog
 from tests.support import virtual_clock
 from tests.support.image_world import FakeQueue, World, event
@@ -61,6 +65,75 @@ def test_who_wants_to_be_alone_is_not_overtaken() -> None:
         assert order == ["a", "b", "alone", "c", "d"]
 
     virtual_clock.run(story())
+
+
+def test_a_slot_that_comes_with_a_cancellation_is_not_lost() -> None:
+    async def story() -> None:
+        slots = Slots(1)
+        entered = []
+
+        async def waiting() -> None:
+            async with slots.one():
+                entered.append(True)
+
+        async with slots.one():
+            waiter = asyncio.create_task(waiting())
+            await asyncio.sleep(1)
+        waiter.cancel()  # its turn has come, and it does not know yet
+        await asyncio.wait([waiter])
+        assert not entered
+        async with asyncio.timeout(1), slots.all():
+            pass
+
+    virtual_clock.run(story())
+
+
+class _Forbidden:
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for _ in range(1):
+            raise AssertionError("it was read")
+        yield b""
+
+
+@pytest.mark.parametrize(("size", "reason"), [(11, Reason.TOO_LARGE), (9, Reason.CONTENT_MISMATCH)])
+async def test_an_original_of_another_size_is_refused_before_it_is_read(size: int, reason: Reason) -> None:
+    with Source() as source, pytest.raises(Rejected) as caught:
+        await source.fill(_Forbidden(size), size=10, sha256=b"")
+    assert caught.value.reason is reason
+
+
+class _Growing:
+    size = 10
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        for _ in range(1000):
+            yield b"xxxx"
+
+
+async def test_no_more_is_taken_in_than_was_announced() -> None:
+    with Source() as source:
+        with pytest.raises(Rejected) as caught:
+            await source.fill(_Growing(), size=10, sha256=b"")
+        assert os.fstat(source.fd).st_size <= 10
+    assert caught.value.reason is Reason.TOO_LARGE
+
+
+async def test_a_second_try_starts_afresh() -> None:
+    class Original:
+        def __init__(self, content: bytes) -> None:
+            self.size = 10
+            self._content = content
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            yield self._content
+
+    with Source() as source:
+        await source.fill(Original(b"longer: 10"), size=10, sha256=b"")
+        await source.fill(Original(b"0123456789"), size=10, sha256=hashlib.sha256(b"0123456789").digest())
+        assert os.pread(source.fd, 100, 0) == b"0123456789"
 
 
 class _CountingQueue(FakeQueue):

@@ -9,7 +9,7 @@ from image_svc.pipeline.types import Reason, Rejected
 from image_svc.ports import ObjectMissing, Unreachable
 from image_svc.sandbox import Killed, SandboxError, TimedOut
 from tests.support import virtual_clock
-from tests.support.image_worker import DRAIN, LEASE, PATIENCE, UNREADABLE, Worker, check, settle
+from tests.support.image_worker import DRAIN, HAND_BACK, LEASE, PATIENCE, UNREADABLE, Worker, check, settle
 from tests.support.image_world import World, event
 
 
@@ -208,6 +208,8 @@ def test_a_deletion_during_the_job_leaves_no_variant_behind() -> None:
 
         world.strike = strike
         worker = Worker(world)
+        await asyncio.sleep(LEASE / 2)
+        assert not world.variants  # long before its message comes back
         await settle(world)
         await worker.stop()
         assert row.state == "DELETED"
@@ -426,6 +428,42 @@ def test_a_drain_hands_back_within_two_seconds_what_will_not_be_finished() -> No
         assert all(row.attempts == 0 and row.leased_until == 0 for row in rows)
         now = asyncio.get_running_loop().time()
         assert all(letter.visible_at <= now for letter in world.letters.values())
+
+    virtual_clock.run(story())
+
+
+def test_a_heartbeat_under_way_does_not_take_back_what_is_given_back() -> None:
+    async def story() -> None:
+        world = World()
+        world.register()
+        letter = next(iter(world.letters.values()))
+        world.faults["begin"] = [Unreachable("metadata_svc")] * 100
+        world.delays["keep"] = [3.0]  # the first heartbeat's
+        worker = Worker(world)
+        await asyncio.sleep(11)
+        await worker.stop()
+        await asyncio.sleep(5)
+        assert letter.hidden_for == [LEASE, 0]
+
+    virtual_clock.run(story())
+
+
+def test_a_verdict_on_its_way_is_recorded_and_acknowledged_even_if_cancelled() -> None:
+    async def story() -> None:
+        world = World()
+        row = world.register()
+        world.delays["finish"] = [2.0]  # longer than the receive under way is waited for
+
+        def strike(name: str, point: str) -> None:
+            if point == "finish:before":
+                worker.task.cancel()
+
+        world.strike = strike
+        worker = Worker(world, drain=HAND_BACK)
+        await asyncio.wait([worker.task])
+        assert row.state == "READY"
+        assert not world.letters
+        assert "hand_back:before" not in world.history
 
     virtual_clock.run(story())
 
