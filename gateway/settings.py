@@ -20,8 +20,10 @@ class Settings(ServiceSettings):
     service: ClassVar[str] = "gateway"
     model_config = SettingsConfigDict(env_prefix="GATEWAY_", extra="ignore", frozen=True)
 
-    presign_target: str = Field(description="gRPC target of presign_svc; every address it names is used.")
-    metadata_target: str = Field(description="gRPC target of metadata_svc; every address it names is used.")
+    presign_target: str = Field(min_length=1, description="gRPC target of presign_svc; every address it names is used.")
+    metadata_target: str = Field(
+        min_length=1, description="gRPC target of metadata_svc; every address it names is used."
+    )
     presets: str = Field(description="The presets as JSON text; the gateway needs their names.")
 
     # Time
