@@ -15,11 +15,20 @@ def local() -> dict[str, dict[str, Any]]:
     return templates.synthesise(settings.load("local", {}))
 
 
+# What belongs to whoever deploys.
+OWNERS = {
+    "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
+    "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
+}
+
+
 @pytest.fixture(scope="session")
 def prod() -> dict[str, dict[str, Any]]:
     """Production's templates, by stack."""
-    variables = {
-        "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
-        "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
-    }
-    return templates.synthesise(settings.load("prod", variables))
+    return templates.synthesise(settings.load("prod", OWNERS))
+
+
+@pytest.fixture(scope="session")
+def with_kms() -> dict[str, dict[str, Any]]:
+    """Production's templates with a key of its own, by stack."""
+    return templates.synthesise(settings.load("prod", {**OWNERS, "DARKROOM_DEPLOY_ENCRYPTION": "kms"}))
