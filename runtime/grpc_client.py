@@ -17,8 +17,8 @@ _DETAILS: Final = "grpc-status-details-bin"
 
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", 8 * 1024 * 1024),  # bytes; as the servers' own limit
-    # A peer that is frozen, or gone without a word, is noticed after these: asked when nothing came for `time`, given up
-    # when nothing came for `timeout` after that, or after `ping_timeout` where gRPC had asked for reasons of its own.
+    # A peer that is frozen, or gone without a word, is noticed after these: asked when nothing came for `time`, given
+    # up when nothing came for `timeout` after that, or for `ping_timeout` where gRPC had asked for reasons of its own.
     ("grpc.keepalive_time_ms", 5_000),
     ("grpc.keepalive_timeout_ms", 4_000),
     ("grpc.http2.ping_timeout_ms", 4_000),
