@@ -28,13 +28,17 @@ class Process:
 
 
 def read(pid: int) -> Process | None:
-    """The process, or None once it has ended (a zombie has)."""
+    """The process, or None once it has ended.
+
+    A zombie has ended, unless threads of it are still on their way out: those hold its ports.
+    """
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
+        threads = sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
     except OSError:
         return None
     fields = text.rpartition(")")[2].split()  # a name may hold spaces and brackets; proc(5) counts fields from 1
-    if fields[0] == "Z":
+    if fields[0] == "Z" and threads <= 1:
         return None
     return Process(
         pid=pid,

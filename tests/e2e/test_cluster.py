@@ -117,16 +117,21 @@ async def test_what_localstack_loses_in_a_restart_is_made_again(api: Api, cluste
 
 def test_down_leaves_no_process_and_no_port_even_after_supervisord_was_killed(cluster: RunningCluster) -> None:
     ports = cluster.cluster.layout.load().ports
-    os.kill(int((cluster.folder / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
-    assert cluster.everything()
-    cluster.cluster.down()
-    assert not cluster.everything()
-    listening = {
+    try:
+        os.kill(int((cluster.folder / "run" / "supervisord.pid").read_text()), signal.SIGKILL)
+        assert cluster.everything()
+        cluster.cluster.down()
+        assert not cluster.everything()
+        assert not _listening() & set(ports.values())
+        assert not (cluster.folder / "cluster.env").exists()
+    finally:
+        cluster.up()
+
+
+def _listening() -> set[int]:
+    return {
         int(line.split()[1].split(":")[1], 16)
         for table in ("tcp", "tcp6")
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
         if line.split()[3] == "0A"
     }
-    assert not listening & set(ports.values())
-    assert not (cluster.folder / "cluster.env").exists()
-    cluster.up()
