@@ -80,7 +80,7 @@ def _print_plan(inputs: Inputs, plan: Plan) -> None:
     print(report.plan_table(plan))
     print("\nimage_svc:")
     print(report.action_list(plan, "image_svc"))
-    print(f"\nThe calendar reaches to {horizon.fallback_from}: {horizon.days_left} days.", end=" ")
+    print(f"\nFrom {horizon.fallback_from} on only the fallback serves: {horizon.days_left} days.", end=" ")
     print(
         f"ALARM: under {horizon.alarm_days}, renew calendar.toml." if horizon.due else f"Alarm at {horizon.alarm_days}."
     )

@@ -214,7 +214,7 @@ def _objective(panel: Panel) -> list[str]:
     y = panel.y(OBJECTIVE_SECONDS)
     return [
         f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{INK}" stroke-width="1.2" stroke-dasharray="2 3"/>',
-        _text(panel.x(panel.first + 15 * 60), y - 6, "objective: 99.9 % within 30 s", size=12),
+        _text(panel.x(panel.first + 13 * 60), y - 6, "objective: 99.9 % within 30 s", size=12),
     ]
 
 
