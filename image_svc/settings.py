@@ -90,8 +90,8 @@ class Settings(ServiceSettings):
     hung_seconds: float = Field(
         90,
         gt=0,
-        description="Silence of the consumer or of the event loop after which the process ends itself. A receive may "
-        "rightly take 20 s and its retries, at most 3 of 30 s, are rare.",
+        description="Silence of the consumer or of the event loop after which the process ends itself. The longest "
+        "rightful one is a receive of 30 s that is given up, and the pause of 20 s after it.",
     )
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 import structlog
 
@@ -21,12 +22,14 @@ from image_svc.worker.hold import Hold, Rhythm, Why
 _log = structlog.get_logger(__name__)
 
 # SQS's own bound of a receive.
-_RECEIVE_MOST = 10
+_RECEIVE_MOST: Final = 10
 # Seconds between tries while SQS does not answer.
-_PAUSE_FIRST = 0.5
-_PAUSE_LONGEST = 20.0
+_PAUSE_FIRST: Final = 0.5
+_PAUSE_LONGEST: Final = 20.0
+# Seconds beyond its wait after which a receive is given up: well before a silent consumer counts as hung.
+_RECEIVE_SLACK: Final = 10.0
 # Seconds. How often a waiting consumer says that it is alive.
-_STAMP = 5.0
+_STAMP: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,10 @@ class Consumer:
         )
         stopped = asyncio.create_task(self._stopping.wait())
         try:
-            await asyncio.wait([poll, stopped], return_when=asyncio.FIRST_COMPLETED)
+            patience = self._limits.receive_wait + _RECEIVE_SLACK
+            await asyncio.wait([poll, stopped], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+            if not poll.done() and not stopped.done():
+                raise Unreachable(f"SQS: no answer within {patience:.0f} s")
             if not poll.done():
                 await asyncio.wait([poll], timeout=self._limits.poll_grace)
             return poll.result() if poll.done() else []

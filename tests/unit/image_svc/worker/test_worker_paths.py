@@ -341,6 +341,23 @@ def test_an_outage_of_the_queue_is_waited_out_without_a_hot_loop() -> None:
     virtual_clock.run(story())
 
 
+def test_a_receive_that_never_answers_is_given_up_before_the_consumer_counts_as_hung() -> None:
+    async def story() -> None:
+        world = World()
+        row = world.register()
+        world.delays["receive"] = [10_000.0] * 3
+        worker = Worker(world)
+        silence = 0.0
+        while world.letters:
+            await asyncio.sleep(0.5)
+            silence = max(silence, worker.consumer.silence)
+        await worker.stop()
+        assert row.state == "READY"
+        assert silence < 60
+
+    virtual_clock.run(story())
+
+
 def test_a_delete_that_fails_costs_a_look_and_no_second_result() -> None:
     async def story() -> None:
         world = World()
