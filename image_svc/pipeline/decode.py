@@ -103,17 +103,26 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     return Opened(format_, header, picture, picture.size, orientation, frames, picture.info.get("icc_profile") or None)
 
 
-def pixels(opened: Opened, needed: Size, caps: Caps) -> Image.Image:
+def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.Image:
     """The stored picture's pixels, ready to be resampled, at least `needed` (an upright size) where it is that large.
 
     A JPEG is shrunk while it is decoded: the cosine transform gives a half, a quarter or an eighth for less than the
     whole. Raises `Rejected`; MemoryError where the address space is used up.
     """
-    picture, full = opened.picture, opened.size
+    picture, full, target = opened.picture, opened.size, opened.stored(needed)
     if opened.format is Format.JPEG:
-        _guarded(lambda: picture.draft(None, opened.stored(needed)))
-    needs = peak_bytes(opened.format, picture.mode, full, picture.size, opened.header)
-    caps.check_pixels(full[0], full[1], needs)
+        _guarded(lambda: picture.draft(None, target))
+    needs = peak_bytes(
+        opened.format,
+        picture.mode,
+        opened.header,
+        full=full,
+        decoded=picture.size,
+        needed=(min(target[0], full[0]), min(target[1], full[1])),  # a preset that enlarges is not the file's fault
+        transparent="transparency" in picture.info,
+        file=file_bytes,
+    )
+    caps.check_pixels(*full, needs)
     _guarded(picture.load)
     ready: Image.Image = _guarded(lambda: resizable(picture))
     return ready

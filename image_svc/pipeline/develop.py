@@ -47,7 +47,7 @@ def develop(
         probe = inside(opened.upright, facts.PROBE_SIDE)
         sizes = sorted({probe, *(each.whole for each in plans)}, key=lambda whole: (-whole[0] * whole[1], whole))
         needed = (max(whole[0] for whole in sizes), max(whole[1] for whole in sizes))
-        copies = _copies(opened, pixels(opened, needed, caps), sizes)
+        copies = _copies(opened, pixels(opened, needed, size, caps), sizes)
         small = copies[probe]
         seen = Facts(
             format=opened.format,

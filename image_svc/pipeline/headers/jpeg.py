@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from mmap import mmap
 from typing import Final
 
@@ -29,7 +30,9 @@ def inspect(data: mmap, caps: Caps) -> Header:
     Exactly one frame header is admitted, before the first scan, so that every later reader sees the same one.
     """
     frame: Header | None = None
+    samples = 0.0
     scans = 0
+    several = False
     at = 2
     while match := _MARKER.search(data, at):
         marker = match[1][0]
@@ -46,23 +49,24 @@ def inspect(data: mmap, caps: Caps) -> Header:
         if marker in _SOF_BASELINE or marker == _SOF_PROGRESSIVE:
             if frame is not None:
                 raise malformed("it has two frame headers")
-            frame = _frame(data[at + 2 : at + length])
+            several = marker == _SOF_PROGRESSIVE
+            frame, samples = _frame(data[at + 2 : at + length])
         elif marker == _SOS:
             if frame is None:
                 raise malformed("its data come before its header")
             scans += 1
             if scans > caps.max_scans:
                 raise Rejected(Reason.TOO_COMPLEX, f"The JPEG has more than {caps.max_scans} scans.")
-            several = scans > 1 or data[at + 2] != frame.components
+            several = several or scans > 1 or data[at + 2] != frame.components
         at += length
     if frame is None or scans == 0:
         raise truncated()
     # A single scan of all components is decoded row by row; otherwise all coefficients wait for the last scan.
-    return frame if not several and scans == 1 else _with_coefficients(frame)
+    return replace(frame, stored_bytes_per_pixel=samples * _COEFFICIENT_BYTES) if several else frame
 
 
-def _frame(segment: bytes) -> Header:
-    """Reads a frame header (B.2.2)."""
+def _frame(segment: bytes) -> tuple[Header, float]:
+    """Reads a frame header (B.2.2): what it announces, and the samples that it keeps of each pixel."""
     if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
         raise malformed("its header is cut short")
     if segment[0] != 8:
@@ -76,12 +80,4 @@ def _frame(segment: bytes) -> Header:
     if not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in factors):
         raise malformed("its sampling factors are out of range")
     samples = sum(h * v for h, v in factors) / (max(h for h, _ in factors) * max(v for _, v in factors))
-    return Header(size=(width, height), components=components, stored_bytes_per_pixel=samples)
-
-
-def _with_coefficients(frame: Header) -> Header:
-    return Header(
-        size=frame.size,
-        components=frame.components,
-        stored_bytes_per_pixel=frame.stored_bytes_per_pixel * _COEFFICIENT_BYTES,
-    )
+    return Header(size=(width, height), components=components), samples

@@ -307,8 +307,8 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def test_a_picture_with_too_many_pixels_is_refused_by_its_header_alone() -> None:
     header = (60_000).to_bytes(4, "big") * 2 + bytes([8, 6, 0, 0, 0])
     assert refused(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")) is Reason.TOO_MANY_PIXELS
-    # 98 megapixels of a palette fit the cap on pixels, but not the memory that they take once they are looked up.
-    header = (9_900).to_bytes(4, "big") * 2 + bytes([8, 3, 0, 0, 0])
+    # 98 megapixels fit the cap on pixels, but with alpha not the memory that resampling takes.
+    header = (9_900).to_bytes(4, "big") * 2 + bytes([8, 6, 0, 0, 0])
     assert refused(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"")) is Reason.TOO_MANY_PIXELS
 
 
