@@ -208,6 +208,10 @@ def _environment(service: str, number: int, ports: dict[str, int]) -> dict[str, 
         "DARKROOM_STAGE": "local",
         f"{service.upper()}_LISTEN_PORT": str(ports[service] + step),
     }
+    if service == "image_svc":
+        # LocalStack goes on serving the long poll of a worker that was killed, and the message it hands to nobody stays
+        # hidden for a lease. SQS does not: there the service's own 20 s are right.
+        variables["IMAGE_SVC_RECEIVE_WAIT_SECONDS"] = "2"
     callees = {"gateway": ("presign", "metadata", "image"), "image_svc": ("metadata",)}.get(service, ())
     for callee in callees:
         variables[f"{service.upper()}_{callee.upper()}_TARGET"] = target(ports[f"{callee}_svc"])
