@@ -123,9 +123,20 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
         file=file_bytes,
     )
     caps.check_pixels(*full, needs)
+    _check_tiles(picture)
     _guarded(picture.load)
     ready: Image.Image = _guarded(lambda: resizable(picture))
     return ready
+
+
+def _check_tiles(picture: Image.Image) -> None:
+    """Pillow 12.1.1 adds a tile's place and size in 32 bits before it checks them (CVE-2026-42311); this does not."""
+    # A TIFF's size is that of the picture upright; its tiles lie as they are stored.
+    width, height = getattr(picture, "_tile_size", picture.size)
+    for tile in getattr(picture, "tile", ()):
+        left, top, right, bottom = tile[1] or (0, 0, width, height)
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise Rejected(Reason.NOT_AN_IMAGE, "The file places pixels outside the picture.")
 
 
 def _orientation(picture: Image.Image) -> int:

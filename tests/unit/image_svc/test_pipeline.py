@@ -16,7 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageCms, ImageStat
+from PIL.PngImagePlugin import PngImageFile
 
+from image_svc.pipeline import decode
 from image_svc.pipeline.develop import Result, develop
 from image_svc.pipeline.fingerprint import fingerprint
 from image_svc.pipeline.geometry import plan
@@ -316,6 +318,35 @@ def test_chunks_that_inflate_without_end_are_refused() -> None:
     png = encoded(drawn((8, 8)), "PNG")
     bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(50_000_000), 9))
     assert refused(png[:33] + bomb + png[33:]) is Reason.TOO_COMPLEX
+
+
+def frame_header(width: int, height: int, marker: int = 0xC0) -> bytes:
+    body = (
+        bytes([8]) + height.to_bytes(2, "big") + width.to_bytes(2, "big") + b"\x03\x01\x22\x00\x02\x11\x01\x03\x11\x01"
+    )
+    return bytes([0xFF, marker]) + (len(body) + 2).to_bytes(2, "big") + body
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("marker", [0xC0, 0xC2, 0xC3, 0xC9, 0xDE], ids=hex)
+@pytest.mark.parametrize("width", [8, 6000])
+def test_a_jpeg_whose_readers_could_disagree_on_its_width_is_refused(place: str, marker: int, width: int) -> None:
+    """Pillow allots a row as wide as its Python reads it, and libjpeg writes one as wide as its own reader found."""
+    jpeg = encoded(drawn((640, 480)), "JPEG")
+    at = jpeg.index(b"\xff\xc0") + (0 if place == "before" else 19)
+    assert refused(jpeg[:at] + frame_header(width, 480, marker) + jpeg[at:]) in {
+        Reason.NOT_AN_IMAGE,
+        Reason.UNSUPPORTED_FORMAT,
+    }
+
+
+@pytest.mark.parametrize("extents", [(0, 0, 65, 48), (-1, 0, 64, 48), (2**31 - 1, 0, 2**31 + 63, 48), (0, 48, 64, 48)])
+def test_a_tile_outside_the_picture_is_refused(extents: tuple[int, int, int, int]) -> None:
+    opened = PngImageFile(io.BytesIO(encoded(drawn((64, 48)), "PNG")))
+    decode._check_tiles(opened)
+    opened.tile = [opened.tile[0]._replace(extents=extents)]
+    with pytest.raises(Rejected):
+        decode._check_tiles(opened)
 
 
 def test_scans_without_end_are_refused() -> None:
