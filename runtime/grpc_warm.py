@@ -19,6 +19,8 @@ from runtime.grpc_client import call, translated
 
 SUFFIX: Final = ".warm"
 
+_DETAILS: Final = "grpc-status-details-bin"
+
 # Seconds that a stream is used for. It stays at one server: this is how soon another one gets a share of the calls, and
 # how soon a server that drains is left (it takes calls for longer than this).
 _AGE: Final = 1.0
@@ -74,7 +76,7 @@ class WarmMethod(Generic[_Request, _Response]):
         except TimeoutError:
             raise DarkroomError(Kind.DEADLINE_EXCEEDED, "no answer in time from a service behind") from None
         except grpc.aio.AioRpcError as error:
-            if error.code() not in _REPEATED:
+            if error.code() not in _REPEATED and not _broke(error):
                 raise translated(error) from None
         except asyncio.InvalidStateError:
             pass  # the stream had ended before the write
@@ -92,3 +94,10 @@ class WarmMethod(Generic[_Request, _Response]):
                 return old, stream
             stream.cancel()
         return now + _AGE, self._stream()
+
+
+def _broke(error: grpc.aio.AioRpcError) -> bool:
+    """Whether the stream broke under a write. gRPC's core then says INTERNAL; so do our servers, but with details."""
+    return error.code() is grpc.StatusCode.INTERNAL and not any(
+        key == _DETAILS for key, _ in error.trailing_metadata() or ()
+    )

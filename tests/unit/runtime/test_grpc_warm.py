@@ -231,3 +231,36 @@ async def test_streams_that_are_old_are_left(stack: AsyncExitStack, monkeypatch:
         await asyncio.sleep(0.1)
     await issue(call)
     assert len(call._idle) == 1
+
+
+async def test_a_stream_that_breaks_under_a_write_is_repeated_and_a_servers_own_failure_is_not(
+    stack: AsyncExitStack,
+) -> None:
+    class Broken:
+        """What grpc.aio raises when a server dies between the check of a stream and the write to it."""
+
+        def done(self) -> bool:
+            return False
+
+        def cancel(self) -> None:
+            """Is broken already."""
+
+        async def write(self, request: Any) -> None:
+            none = grpc.aio.Metadata()
+            raise grpc.aio.AioRpcError(grpc.StatusCode.INTERNAL, none, none, details="Internal error from Core")
+
+    async def fail() -> None:
+        raise RuntimeError("a bug")
+
+    servicer = Servicer()
+    port = await stack.enter_async_context(served(servicer))
+    call = await method(stack, port)
+    broken: Any = Broken()
+    call._idle.append((time.monotonic() + 60, broken))
+    assert await issue(call) == ["one", "k"]
+    assert servicer.calls == 1
+    servicer.behaviour = fail
+    with pytest.raises(DarkroomError) as failure:
+        await issue(call)
+    assert failure.value.kind is Kind.INTERNAL
+    assert servicer.calls == 2
