@@ -64,7 +64,7 @@ def environment(localstack: LocalStack, port: int) -> dict[str, str]:
 async def logged(running: asyncio.subprocess.Process, event: str) -> dict[str, object]:
     """The next line of the log with this event; fails when the log ends before it."""
     assert running.stderr is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):  # a busy machine starts it in a dozen
         async for line in running.stderr:
             if not line.startswith(b"{"):
                 continue  # gRPC's core writes its errors in a form of its own
