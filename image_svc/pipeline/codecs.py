@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import re
 from pathlib import Path
@@ -11,9 +12,8 @@ import PIL
 import pillow_avif
 import pillow_heif
 from PIL import _imaging, features
+from pillow_avif import AvifImagePlugin
 
-# Raise it with every change of the pipeline that changes bytes: variants' keys follow.
-PIPELINE_VERSION: Final = 1
 _NEEDED: Final = ("jpg", "zlib", "webp", "littlecms2", "libtiff")
 # `vpmaddwd` on 256-bit registers (VEX.256.66.0F F5), the heart of pillow-simd's resampling when it is compiled for
 # AVX2: dozens of times (63), where plain Pillow has it never.
@@ -32,14 +32,26 @@ def verify() -> str:
         raise CodecError(f"Pillow was built without {', '.join(missing)}")
     simd = _simd() if platform.machine() == "x86_64" else "none"
     versions = [
-        f"pipeline {PIPELINE_VERSION}",
+        f"pipeline {_code()}",
         f"pillow {PIL.__version__}",
         f"simd {simd}",
-        *(f"{name} {features.version(name)}" for name in _NEEDED),
+        *(f"{name} {features.version(name)}" for name in ("libjpeg_turbo", *_NEEDED)),
         f"heif {pillow_heif.__version__} {pillow_heif.libheif_version()}",
-        f"avif {pillow_avif.__version__}",
+        f"avif {pillow_avif.__version__} {AvifImagePlugin._avif.codec_versions()}",
     ]
     return "; ".join(versions)
+
+
+def _code() -> str:
+    """Stands for the pipeline's own code: a hash of its text, because a number to be raised by hand would be forgotten.
+
+    A change that leaves the pictures as they are costs no more than new names at the next run.
+    """
+    digest = hashlib.sha256()
+    here = Path(__file__).parent
+    for file in sorted(here.rglob("*.py")):
+        digest.update(f"{file.relative_to(here)}\0".encode() + file.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
 
 
 def _simd() -> str:
