@@ -55,6 +55,7 @@ async def process(environment: dict[str, str]) -> AsyncIterator[asyncio.subproce
 def environment(localstack: LocalStack, port: int) -> dict[str, str]:
     return {
         **localstack.environment,
+        "DARKROOM_STAGE": "dev",  # other tests fill the stage `local` of this LocalStack with parameters
         "PRESIGN_SVC_INCOMING_BUCKET": "darkroom-incoming",
         "PRESIGN_SVC_MEDIA_BUCKET": "darkroom-media",
         "PRESIGN_SVC_LISTEN_PORT": str(port),
