@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 from typing import Final
 
@@ -50,6 +51,7 @@ def to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     return picture.convert("RGB") if picture.mode == "CMYK" else picture
 
 
+@functools.lru_cache(maxsize=1)  # the frames of an animation share one profile
 def _transform(mode: str, profile: bytes) -> ImageCms.ImageCmsTransform | None:
     """The way from a profile to sRGB; `None` where there is none, or nothing to do."""
     try:

@@ -69,6 +69,8 @@ class Opened:
     orientation: int
     frames: int
     profile: bytes | None
+    # How often an animation is shown, 0 for without end; a GIF that does not say is shown once.
+    loop: int
 
     @property
     def upright(self) -> Size:
@@ -100,7 +102,16 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     caps.check_frames(frames)
     caps.check_pixels(picture.width, picture.height, 0)
     orientation = 1 if format_ in _SELF_TURNING else _orientation(picture)
-    return Opened(format_, header, picture, picture.size, orientation, frames, picture.info.get("icc_profile") or None)
+    return Opened(
+        format_,
+        header,
+        picture,
+        picture.size,
+        orientation,
+        frames,
+        picture.info.get("icc_profile") or None,
+        _loop(picture),
+    )
 
 
 def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.Image:
@@ -127,6 +138,27 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     _guarded(picture.load)
     ready: Image.Image = _guarded(lambda: resizable(picture))
     return ready
+
+
+def frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
+    """One frame of an animation, as stored and ready to be resampled, and for how many milliseconds it is shown.
+
+    Frames are asked for in order, after `pixels`, which has checked the size that all of them have. Raises `Rejected`.
+    """
+    picture = opened.picture
+    behind = 1 if picture.info.get("default_image") else 0  # a PNG's still picture for those that know no animation
+    _guarded(lambda: picture.seek(number + behind))
+    _check_tiles(picture)
+    _guarded(picture.load)
+    if picture.size != opened.size:
+        raise Rejected(Reason.NOT_AN_IMAGE, "The frames of the animation differ in size.")
+    shown = picture.info.get("duration", 0)
+    return _guarded(lambda: resizable(picture)), shown if isinstance(shown, int | float) else 0
+
+
+def _loop(picture: Image.Image) -> int:
+    value = picture.info.get("loop", 1)
+    return value if isinstance(value, int) and 0 <= value < 65536 else 0
 
 
 def _check_tiles(picture: Image.Image) -> None:

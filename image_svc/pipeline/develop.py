@@ -13,11 +13,11 @@ from mmap import ACCESS_READ, mmap
 
 from PIL import Image
 
-from image_svc.pipeline import crop, facts
+from image_svc.pipeline import animation, crop, facts
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import to_srgb
 from image_svc.pipeline.decode import Opened, open_file, pixels
-from image_svc.pipeline.encode import encode, rgb
+from image_svc.pipeline.encode import encode, encode_animation, rgb
 from image_svc.pipeline.geometry import Plan, Size, covers, inside, plan
 from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Facts, Made, Reason, Rejected
@@ -58,7 +58,7 @@ def develop(
             color=facts.dominant_color(small),
             perceptual_hash=facts.perceptual_hash(small),
         )
-        made = tuple(_variant(each, copies[each.whole], sink) for each, sink in zip(plans, sinks, strict=True))
+        made = tuple(_variant(opened, each, copies[each.whole], sink) for each, sink in zip(plans, sinks, strict=True))
     return Result(seen, made)
 
 
@@ -70,16 +70,17 @@ def _copies(opened: Opened, stored: Image.Image, sizes: Sequence[Size]) -> dict[
         if larger:
             copies[size] = _resized(min(larger, key=lambda copy: copy.width * copy.height), size)
         else:
-            reduced = _resized(stored, opened.stored(size))
-            copies[size] = _upright(opened, to_srgb(reduced, opened.profile))
+            copies[size] = _first(opened, stored, size)
     return copies
 
 
-def _upright(opened: Opened, picture: Image.Image) -> Image.Image:
-    """The copy turned upright, as RGB or RGBA, and with nothing of the file but its pixels: every later copy is made
-    of this one, and Pillow hands `info` (EXIF, profile, comment) on from copy to copy and into what it saves.
+def _first(opened: Opened, stored: Image.Image, size: Size) -> Image.Image:
+    """The stored picture in an upright size, in sRGB, as RGB or RGBA, and with nothing of the file but its pixels.
+
+    Every later copy is made of this one, and Pillow hands `info` (EXIF, profile, comment) on from copy to copy and
+    into what it saves.
     """
-    picture = opened.turn(picture)
+    picture = opened.turn(to_srgb(_resized(stored, opened.stored(size)), opened.profile))
     if picture is opened.picture:  # neither reduced nor turned: without the file behind it, which saving would ask for
         picture = picture.copy()
     if picture.mode not in {"RGB", "RGBA"}:
@@ -92,15 +93,25 @@ def _resized(picture: Image.Image, size: Size) -> Image.Image:
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
 
 
-def _variant(each: Plan, copy: Image.Image, sink: int) -> Made:
-    preset, picture = each.preset, copy
+def _variant(opened: Opened, each: Plan, copy: Image.Image, sink: int) -> Made:
+    preset = each.preset
+    corner = crop.window(copy, each.window) if each.window != each.whole else (0, 0)
+    if animation.moves(opened, preset, each.canvas):
+        moving = animation.animate(opened, lambda frame: _fitted(_first(opened, frame, each.whole), each, corner))
+        encode_animation(moving, preset, sink)
+    else:
+        encode(_fitted(copy, each, corner), preset, sink)
+    return Made(*each.canvas)
+
+
+def _fitted(picture: Image.Image, each: Plan, corner: tuple[int, int]) -> Image.Image:
+    """The part of a scaled picture that the variant shows, on its canvas."""
+    left, top = corner
     if each.window != each.whole:
-        left, top = crop.window(copy, each.window)
-        picture = copy.crop((left, top, left + each.window[0], top + each.window[1]))
-    if each.canvas != picture.size:
-        ground = Image.new("RGB", each.canvas, rgb(preset.background))
-        place = ((each.canvas[0] - picture.width) // 2, (each.canvas[1] - picture.height) // 2)
-        ground.paste(picture, place, picture.getchannel("A") if picture.mode == "RGBA" else None)
-        picture = ground
-    encode(picture, preset, sink)
-    return Made(picture.width, picture.height)
+        picture = picture.crop((left, top, left + each.window[0], top + each.window[1]))
+    if each.canvas == picture.size:
+        return picture
+    ground = Image.new("RGB", each.canvas, rgb(each.preset.background))
+    place = ((each.canvas[0] - picture.width) // 2, (each.canvas[1] - picture.height) // 2)
+    ground.paste(picture, place, picture.getchannel("A") if picture.mode == "RGBA" else None)
+    return ground

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from PIL import Image
 
+from image_svc.pipeline.animation import Animation
 from image_svc.pipeline.facts import flatten
 from image_svc.pipeline.presets import OutputFormat, Preset
 
@@ -45,6 +46,23 @@ def encode(picture: Image.Image, preset: Preset, sink: int) -> None:
     # A real descriptor: Pillow's JPEG and PNG writers then write to it straight from C.
     with os.fdopen(sink, "wb", closefd=False) as file:
         picture.save(file, encoding.pillow, **encoding.options, **quality)
+
+
+def encode_animation(animation: Animation, preset: Preset, sink: int) -> None:
+    """Writes an animated WebP to a file descriptor, at its start; the descriptor stays open."""
+    first, *others = animation.frames
+    encoding = _ENCODINGS[preset.format]
+    with os.fdopen(sink, "wb", closefd=False) as file:
+        first.save(
+            file,
+            encoding.pillow,
+            **encoding.options,
+            quality=preset.quality,
+            save_all=True,
+            append_images=others,
+            duration=animation.durations,
+            loop=animation.loop,
+        )
 
 
 def rgb(color: str) -> tuple[int, int, int]:

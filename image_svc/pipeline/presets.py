@@ -37,8 +37,9 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     `inside` keeps all of the picture and its shape, `cover` fills the box and crops the rest, `pad` keeps all and fills
     the box with `background`. Nothing is enlarged unless `enlarge` says so. `background` (`#rrggbb`) also stands behind
-    transparent pixels where the format has no alpha. `animated` keeps an animation of at most `max_frames` frames
-    (WebP only); otherwise its first frame is taken. `eager` presets are made with the upload, the others on demand.
+    transparent pixels where the format has no alpha. `animated` keeps an animation moving that has at most `max_frames`
+    frames and a reasonable size (WebP only); otherwise its first frame is taken. `eager` presets are made with the
+    upload, the others on demand.
     """
 
     name: str

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pillow_avif  # noqa: F401  # importing it teaches Pillow AVIF
 import pillow_heif
 import pytest
@@ -372,6 +373,37 @@ def test_an_animation_counts_its_frames_and_shows_its_first() -> None:
         result, (first,) = run(content, EXACT)
         assert result.facts.frames == 3
         assert picture(first).convert("RGB").getpixel((20, 20)) == (255, 0, 0)
+
+
+MOVING = Preset(name="moving", width=100, height=100, format="webp", animated=True, max_frames=6)
+
+
+def moving(format_: str, count: int, **options: Any) -> bytes:
+    frames = [Image.new("RGB", (200, 150), (40 * number, 255 - 40 * number, 90)) for number in range(count)]
+    return encoded(frames[0], format_, save_all=True, append_images=frames[1:], **options)
+
+
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG", "AVIF"])
+@pytest.mark.parametrize("fit", ["inside", "cover", "pad"])
+def test_an_animation_goes_on_moving_where_the_preset_lets_it(format_: str, fit: Any) -> None:
+    preset = msgspec.structs.replace(MOVING, fit=fit)
+    result, (content,) = run(moving(format_, 6, duration=[50, 70, 90, 110, 130, 150]), preset)
+    seen = Image.open(io.BytesIO(content))
+    assert (result.facts.frames, getattr(seen, "n_frames", 1)) == (6, 6)
+    assert seen.size == (result.made[0].width, result.made[0].height) == {"inside": (100, 75)}.get(fit, (100, 100))
+    for number, milliseconds in enumerate([50, 70, 90, 110, 130, 150]):
+        seen.seek(number)
+        seen.load()
+        assert seen.info["duration"] == milliseconds
+        color = seen.convert("RGB").getpixel((50, 40))
+        assert isinstance(color, tuple)
+        assert all(abs(a - b) < 12 for a, b in zip(color, (40 * number, 255 - 40 * number, 90), strict=True))
+
+
+def test_an_animation_longer_than_its_preset_allows_stands_still() -> None:
+    result, (content,) = run(moving("GIF", 7, duration=50), MOVING)
+    assert result.facts.frames == 7
+    assert getattr(picture(content), "n_frames", 1) == 1
 
 
 def test_copies_of_a_picture_have_nearly_the_same_hash_and_others_do_not() -> None:
