@@ -4,8 +4,9 @@
 the caller's side, `helper.py` for the helper and `child.py` for what a child gives up before it looks at a byte.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from image_svc.pipeline.types import Facts, Reason, Rejected
-from image_svc.sandbox.parent import Sandbox
 from image_svc.sandbox.types import (
     Crashed,
     Developed,
@@ -15,6 +16,9 @@ from image_svc.sandbox.types import (
     SandboxLimits,
     TimedOut,
 )
+
+if TYPE_CHECKING:
+    from image_svc.sandbox.parent import Sandbox
 
 __all__ = [
     "Crashed",
@@ -29,3 +33,12 @@ __all__ = [
     "SandboxLimits",
     "TimedOut",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The caller's side, when it is asked for: the helper comes through this package too, and needs no event loop."""
+    if name == "Sandbox":
+        from image_svc.sandbox.parent import Sandbox
+
+        return Sandbox
+    raise AttributeError(name)

@@ -217,6 +217,7 @@ async def test_the_helper_has_nothing_of_ours_in_its_environment_or_its_hands(sa
         mapped = file.read()
     assert "grpc" not in mapped
     assert "uvloop" not in mapped
+    assert "_asyncio" not in mapped
 
 
 async def test_a_child_is_nobody_with_nothing_and_the_first_to_go(sandbox: Sandbox) -> None:
