@@ -1,4 +1,5 @@
-"""The settings of one environment: `environments/<stage>.toml`, overridden by `DARKROOM_DEPLOY_<NAME>`.
+"""The settings of one environment: `environments/<stage>.toml`, overridden by `DARKROOM_DEPLOY_<NAME>` and, for a
+setting of a table, `DARKROOM_DEPLOY_<TABLE>__<NAME>`.
 
 No setting has a default in code: what an environment is made of stands in its file, and a missing or wrong value stops
 the synth with its name, what is allowed and an example. So prod differs from dev in values, not in code, and nothing
@@ -12,10 +13,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin, overload
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, Field, StringConstraints, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from deploy.cdk.tables.base import RULE, Table, wrong
+from deploy.cdk.tables.network import Network
 
 Stage = Literal["local", "dev", "staging", "prod"]
 STAGES: Final[tuple[str, ...]] = get_args(Stage)
@@ -31,10 +36,8 @@ class EnvironmentError(Exception):  # noqa: A001  # Python's own is an alias of 
     """An environment's settings are missing or wrong; the text names each, what is allowed, and an example."""
 
 
-class Environment(BaseModel):
-    """Everything in which two environments may differ."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+class Environment(Table):
+    """What every environment has, the emulator's too."""
 
     stage: Stage = Field(description="local, dev, staging or prod", examples=["dev"])
     account: str = Field(
@@ -120,54 +123,107 @@ class Environment(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.local != (self.account == EMULATOR_ACCOUNT):
-            raise _wrong("account", f"{EMULATOR_ACCOUNT} is the emulator's account: local has it, no other stage may")
+            raise wrong("account", f"{EMULATOR_ACCOUNT} is the emulator's account: local has it, no other stage may")
         if not self.local:
             for origin in self.browser_origins:
                 if not origin.startswith("https://") or "*" in origin:
-                    raise _wrong("browser_origins", f"{origin} is not https, or has a wildcard")
+                    raise wrong("browser_origins", f"{origin} is not https, or has a wildcard")
         if self.local and self.encryption == "kms":
-            raise _wrong("encryption", "the emulator cannot make KMS keys")
+            raise wrong("encryption", "the emulator cannot make KMS keys")
         if self.stage in {"staging", "prod"} and not self.keep_data:
-            raise _wrong("keep_data", f"{self.stage} keeps its data")
+            raise wrong("keep_data", f"{self.stage} keeps its data")
         if self.key_requests_per_second > self.api_requests_per_second:
-            raise _wrong("key_requests_per_second", "one key may not ask for more than the whole API serves")
+            raise wrong("key_requests_per_second", "one key may not ask for more than the whole API serves")
         if self.abort_multipart_days * 86_400 <= self.longest_ticket_seconds:
-            raise _wrong("abort_multipart_days", "parts would go while their ticket still holds")
+            raise wrong("abort_multipart_days", "parts would go while their ticket still holds")
         return self
 
 
+class AwsEnvironment(Environment):
+    """An environment on AWS: what the emulator has, and a table for each part that only AWS has."""
+
+    network: Network = Field(description="the table [network]", examples=["[network]"])
+
+    @model_validator(mode="after")
+    def _tables_agree(self) -> Self:
+        for zone in self.network.zones:
+            if not zone.startswith(self.region):
+                raise wrong("network.zones", f"{zone} is not in {self.region}")
+        return self
+
+
+@overload
+def load(
+    stage: Literal["dev", "staging", "prod"], variables: Mapping[str, str] | None = None, folder: Path = ENVIRONMENTS
+) -> AwsEnvironment: ...
+
+
+@overload
+def load(stage: str, variables: Mapping[str, str] | None = None, folder: Path = ENVIRONMENTS) -> Environment: ...
+
+
 def load(stage: str, variables: Mapping[str, str] | None = None, folder: Path = ENVIRONMENTS) -> Environment:
-    """The settings of a stage. `variables` are the process's own unless given. Raises `EnvironmentError`."""
+    """The settings of a stage: an `AwsEnvironment` for every stage but local. `variables` are the process's own unless
+    given. Raises `EnvironmentError` with a line for each setting that is missing or wrong.
+    """
     variables = os.environ if variables is None else variables
     if stage not in STAGES:
         raise EnvironmentError(f"stage: there is no {stage!r}; allowed: {', '.join(STAGES)}; e.g. DARKROOM_STAGE=dev")
+    model = Environment if stage == "local" else AwsEnvironment
     values: dict[str, Any] = tomllib.loads((folder / f"{stage}.toml").read_text())
     values["stage"] = stage
+    for name, field in model.model_fields.items():
+        if _table(field) is not None:
+            values.setdefault(name, {})  # so that each of its settings is missed by name
     for variable, text in variables.items():
         if variable.startswith(VARIABLE_PREFIX):
-            name = variable.removeprefix(VARIABLE_PREFIX).lower()
-            values[name] = tuple(re.split(r"\s*,\s*", text.strip())) if name == "browser_origins" else text
+            _override(values, model, variable.removeprefix(VARIABLE_PREFIX).lower().split("__"), text)
     try:
-        return Environment.model_validate(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        lines = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
+        lines = "\n".join(f"  {_explain(model, detail)}" for detail in error.errors())
         raise EnvironmentError(
-            f"the settings of {stage} (deploy/cdk/environments/{stage}.toml, or {VARIABLE_PREFIX}<NAME>) are wrong:\n"
-            f"{lines}"
+            f"the settings of {stage} (deploy/cdk/environments/{stage}.toml, or {VARIABLE_PREFIX}<NAME>, or "
+            f"{VARIABLE_PREFIX}<TABLE>__<NAME>) are wrong:\n{lines}"
         ) from None
 
 
-def _wrong(name: str, reason: str) -> PydanticCustomError:
-    return PydanticCustomError("darkroom", "{reason}", {"name": name, "reason": reason})
+def _override(values: dict[str, Any], model: type[BaseModel], path: list[str], text: str) -> None:
+    """Puts a variable's text where its setting is; what is unknown is put there too, for the model to refuse."""
+    field = model.model_fields.get(path[0])
+    table = None if field is None else _table(field)
+    if len(path) > 1:
+        inner = values.get(path[0])
+        if table is not None and isinstance(inner, dict):
+            _override(inner, table, path[1:], text)
+        else:
+            values[".".join(path)] = text
+    elif field is not None and get_origin(field.annotation) is tuple:
+        values[path[0]] = tuple(part for part in re.split(r"\s*,\s*", text.strip()) if part)
+    else:
+        values[path[0]] = text
 
 
-def _explain(detail: ErrorDetails) -> str:
+def _table(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _explain(model: type[BaseModel], detail: ErrorDetails) -> str:
     """One wrong setting in one line."""
-    name = str(detail["loc"][0] if detail["loc"] else detail.get("ctx", {}).get("name"))
-    field = Environment.model_fields.get(name)
+    path = [part for part in detail["loc"] if isinstance(part, str)]
+    if detail["type"] == RULE:
+        path += str(detail["ctx"]["name"]).split(".")
+    dotted = ".".join(path)
+    while (field := model.model_fields.get(path[0])) is not None and len(path) > 1:
+        table = _table(field)
+        if table is None:
+            break
+        model, path = table, path[1:]
     if field is None:
-        return f"{name}: there is no such setting; allowed: {', '.join(sorted(Environment.model_fields))}"
+        return f"{dotted}: there is no such setting; allowed: {', '.join(sorted(model.model_fields))}"
     example = (field.examples or [""])[0]
-    got = "" if detail["type"] in {"missing", "darkroom"} else f" (got {detail['input']!r})"
+    got = "" if detail["type"] in {"missing", RULE} else f" (got {detail['input']!r})"
     reason = "it is not set" if detail["type"] == "missing" else detail["msg"]
-    return f"{name}: {reason}{got}; allowed: {field.description}; e.g. {VARIABLE_PREFIX}{name.upper()}={example}"
+    variable = f"{VARIABLE_PREFIX}{dotted.upper().replace('.', '__')}"
+    return f"{dotted}: {reason}{got}; allowed: {field.description}; e.g. {variable}={example}"

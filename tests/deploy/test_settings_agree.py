@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+import tomllib
+from collections.abc import Iterator
+from typing import Any, Final
 
 import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from deploy.cdk import parameters, settings
 from gateway.settings import Settings as Gateway
@@ -74,4 +78,36 @@ def test_the_presets_are_what_the_image_service_has_and_fit_a_parameter() -> Non
 
 
 def test_no_environment_has_a_default_in_code() -> None:
-    assert all(field.is_required() for field in settings.Environment.model_fields.values())
+    assert all(field.is_required() for _, field in listed(settings.AwsEnvironment))
+
+
+def test_every_setting_says_what_is_allowed_and_gives_an_example() -> None:
+    for name, field in listed(settings.AwsEnvironment):
+        assert field.description, name
+        assert field.examples, name
+
+
+def test_environments_differ_in_values_and_not_in_what_they_set() -> None:
+    files = {
+        stage: tomllib.loads((settings.ENVIRONMENTS / f"{stage}.toml").read_text())
+        for stage in settings.STAGES
+        if stage != "local"
+    }
+    names = {stage: set(flat(values)) for stage, values in files.items()}
+    assert names["dev"] == names["staging"] == names["prod"]
+
+
+def listed(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every setting of an environment with its dotted name; tables themselves too."""
+    for name, field in model.model_fields.items():
+        yield prefix + name, field
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from listed(field.annotation, f"{prefix}{name}.")
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name

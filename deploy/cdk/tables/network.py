@@ -1,0 +1,68 @@
+"""`[network]`: zones, addresses, and how tasks without a public address reach AWS and the internet."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from deploy.cdk.tables.base import Table, wrong
+
+Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
+
+
+class Network(Table):
+    """The VPC of an environment."""
+
+    cidr: str = Field(
+        description="a private IPv4 range of /16 to /20 that overlaps with no network it shall ever be joined to",
+        examples=["10.40.0.0/16"],
+    )
+    zones: tuple[Zone, ...] = Field(
+        min_length=3,
+        max_length=3,
+        description="three availability zones of the region; in a variable separated by commas",
+        examples=["ap-northeast-2a,ap-northeast-2b,ap-northeast-2c"],
+    )
+    interface_endpoints: bool = Field(
+        description="true or false: whether AWS's APIs are reached inside the VPC. True costs by endpoint, zone and "
+        "hour (0.013 USD in Seoul: about 10 USD a month each) and keeps credentials and messages off the internet; "
+        "false leads them through NAT, which must then be there",
+        examples=["true"],
+    )
+    endpoint_zones: int = Field(
+        ge=1,
+        le=3,
+        description="1 to 3: zones in which each interface endpoint has an address; 3 outlives the loss of any zone, "
+        "1 costs a third and sends two thirds of the calls across zones (0.01 USD/GB each way)",
+        examples=["3"],
+    )
+    nat_gateways: int = Field(
+        ge=0,
+        le=3,
+        description="0 to 3: NAT gateways, each in a zone of its own (0.059 USD/h and 0.059 USD/GB in Seoul). Webhooks "
+        "and an identity provider's keys are on the internet: without NAT there are neither. 3 outlives the loss of "
+        "any zone; 1 costs a third",
+        examples=["3"],
+    )
+    flow_log_days: int = Field(
+        ge=7,
+        le=3653,
+        description="days that flow logs are kept: what CloudWatch Logs knows (7, 14, 30, 60, 90, 180, 365, ...)",
+        examples=["90"],
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        try:
+            network = ipaddress.IPv4Network(self.cidr)
+        except ValueError as error:
+            raise wrong("cidr", str(error)) from None
+        if not network.is_private or not 16 <= network.prefixlen <= 20:
+            raise wrong("cidr", f"{self.cidr} is not private, or not of /16 to /20")
+        if len(set(self.zones)) != len(self.zones):
+            raise wrong("zones", "a zone is named twice")
+        if not self.interface_endpoints and self.nat_gateways == 0:
+            raise wrong("nat_gateways", "with neither endpoints nor NAT no task reaches AWS")
+        return self
