@@ -14,7 +14,7 @@ from image_svc.adapters.s3 import S3ObjectStore
 from image_svc.adapters.sqs import SqsQueue
 from image_svc.pipeline.presets import PresetError, parse_presets
 from image_svc.ports import Developer, Metadata, ObjectStore, Queue, Unreachable
-from image_svc.sandbox import Sandbox, SandboxError
+from image_svc.sandbox import Sandbox, SandboxError, SandboxLimits
 from image_svc.service import ImageService
 from image_svc.settings import Settings
 from image_svc.worker.consumer import Consumer, ConsumerLimits
@@ -42,7 +42,7 @@ def main() -> None:
 async def _build(life: Lifecycle) -> None:
     stack, session = life.stack, aws.session()
     settings = await load(Settings, session)
-    sandbox = await _sandbox(stack)
+    sandbox = await _sandbox(stack, settings)
     store = await _store(stack, session, settings)
     queue, dead_letter_queue = await _queues(stack, session, settings)
     metadata = GrpcMetadata(await metadata_adapter.channel(stack, settings.metadata_target), settings.rpc_seconds)
@@ -80,9 +80,10 @@ async def _build(life: Lifecycle) -> None:
     stack.push_async_callback(leave)
 
 
-async def _sandbox(stack: AsyncExitStack) -> Sandbox:
+async def _sandbox(stack: AsyncExitStack, settings: Settings) -> Sandbox:
+    limits = SandboxLimits(wall_seconds=settings.decode_wall_seconds)
     try:
-        return await stack.enter_async_context(await Sandbox.start())
+        return await stack.enter_async_context(await Sandbox.start(limits))
     except SandboxError as error:
         raise SettingsError(f"image_svc: the sandbox does not start: {error}") from error
 

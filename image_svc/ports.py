@@ -99,8 +99,10 @@ class Metadata(Protocol):
         """Records the verdict on the file."""
         ...
 
-    async def fail(self, attempt: Attempt, problem: Problem) -> Retry | None:
-        """Records that the attempt failed for a reason of ours. None where no further one may follow."""
+    async def fail(self, attempt: Attempt, problem: Problem, *, final: bool) -> Retry | None:
+        """Records that the attempt failed for a reason of ours. None where no further one may follow; a `final` one
+        has none.
+        """
         ...
 
     async def hand_back(self, attempt: Attempt) -> None:

@@ -61,6 +61,12 @@ class Settings(ServiceSettings):
     hand_back_seconds: float = Field(
         2, gt=0, le=10, description="Longest time to give back, during a drain, what will not be finished."
     )
+    decode_wall_seconds: float = Field(
+        30,
+        gt=0,
+        description="Longest time on the clock for one file in the sandbox; then once more, alone. Well beyond its CPU "
+        "limit (8 s), because a busy machine is not the file's fault.",
+    )
     job_seconds: float = Field(
         600, gt=0, description="Longest time for one attempt, outages of its dependencies included."
     )

@@ -82,10 +82,14 @@ class GrpcMetadata:
         with _translated(fenced=True):
             await grpc_client.call(self._stub.FinishProcessing, request, self._timeout)
 
-    async def fail(self, attempt: Attempt, problem: Problem) -> Retry | None:
+    async def fail(self, attempt: Attempt, problem: Problem, *, final: bool) -> Retry | None:
         """See `Metadata`."""
         request = pb.FailProcessingRequest(
-            tenant_id=attempt.tenant_id, image_id=attempt.image_id, attempt=attempt.number, problem=_problem(problem)
+            tenant_id=attempt.tenant_id,
+            image_id=attempt.image_id,
+            attempt=attempt.number,
+            problem=_problem(problem),
+            final=final,
         )
         with _translated(fenced=True):
             answer = await grpc_client.call(self._stub.FailProcessing, request, self._timeout)

@@ -38,6 +38,10 @@ class JobLimits:
     patience: float
 
 
+class _GivenUp(Exception):  # noqa: N818 - a decision of ours
+    """What was retried alone failed alone, too: another attempt would only repeat it."""
+
+
 class _Stages:
     """How long each stage of a job took, in milliseconds, for its log line."""
 
@@ -119,9 +123,10 @@ class Jobs:
             await self._let_go(job, order.why)
             raise
         except Exception as error:
+            final = isinstance(error, _GivenUp)
             problem = problems.failed(_cause(error))
-            _log.warning("attempt failed", reason=problem.detail, exc_info=error, **stages.times)
-            return await self._report_failure(job, hold, problem)
+            _log.warning("attempt failed", reason=problem.detail, final=final, exc_info=error, **stages.times)
+            return await self._report_failure(job, hold, problem, final=final)
         try:
             await hold.interruptible(
                 patiently(lambda: seen_through(self._metadata.finish(job.attempt, verdict)), self._limits.patience)
@@ -139,10 +144,13 @@ class Jobs:
             _log.info("image ready", variants=len(verdict.variants), bytes=job.size, **stages.times)
         return Done()
 
-    async def _report_failure(self, job: Job, hold: Hold, problem: Problem) -> Disposition:
+    async def _report_failure(self, job: Job, hold: Hold, problem: Problem, *, final: bool) -> Disposition:
         try:
             retry = await hold.interruptible(
-                patiently(lambda: seen_through(self._metadata.fail(job.attempt, problem)), self._limits.patience)
+                patiently(
+                    lambda: seen_through(self._metadata.fail(job.attempt, problem, final=final)),
+                    self._limits.patience,
+                )
             )
         except Interrupted as order:
             await self._let_go(job, order.why)
@@ -202,6 +210,8 @@ class Jobs:
         async with self._slots.all():
             try:
                 return await self._developer.develop(fd, job.content_type, presets)
+            except (TimedOut, Killed) as error:
+                raise _GivenUp from error
             finally:
                 stages.end("develop_alone")
 
@@ -226,7 +236,7 @@ class Jobs:
 
 def _cause(error: Exception) -> str:
     """What a client may know of a failure of ours."""
-    match error:
+    match error.__cause__ if isinstance(error, _GivenUp) else error:
         case ObjectMissing():
             return "The uploaded file was not there any more"
         case Unreachable():

@@ -145,11 +145,15 @@ def fail(
     problem: Problem,
     now: datetime,
     *,
+    final: bool,
     jitter: float,
     rules: Rules,
     policy: OriginalPolicy,
 ) -> Decision[Failed]:
-    """Records that the attempt failed for a reason of ours. Repeated by the same attempt, it counts once."""
+    """Records that the attempt failed for a reason of ours. Repeated by the same attempt, it counts once.
+
+    `final`: another attempt would be no use, so there is none, however many are left.
+    """
     image = _current(image, attempt)
     if image.state is State.FAILED:
         return Decision(Failed(State.FAILED, None))
@@ -158,7 +162,7 @@ def fail(
     if not image.running:
         rest = _NO_TIME if image.held_until is None else max(image.held_until - now, _NO_TIME)
         return Decision(Failed(State.PROCESSING, rest))
-    if image.counted >= rules.max_attempts:
+    if final or image.counted >= rules.max_attempts:
         return Decision(Failed(State.FAILED, None), _failed(image, now, problem, rules, policy))
     wait = rules.retry_after(image.counted, jitter)
     held_until = now + wait

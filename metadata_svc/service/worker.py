@@ -119,7 +119,14 @@ class WorkerCalls:
             self._every,
             *_ids(request),
             lambda r: processing.fail(
-                r.image, request.attempt, problem, r.now, jitter=spread, rules=self._rules, policy=r.policy
+                r.image,
+                request.attempt,
+                problem,
+                r.now,
+                final=request.final,
+                jitter=spread,
+                rules=self._rules,
+                policy=r.policy,
             ),
             context.time_remaining(),
         )

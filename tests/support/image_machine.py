@@ -208,19 +208,21 @@ class ImageMachine(RuleBasedStateMachine):
         else:
             assert refusal is Kind.STALE_ATTEMPT
 
-    @rule(which=st.sampled_from(["current", "older", "newer"]))
-    def fail(self, which: str) -> None:
+    @rule(which=st.sampled_from(["current", "older", "newer"]), final=st.booleans())
+    def fail(self, which: str, final: bool) -> None:
         m, number = self.model, self.attempt(which)
 
         def decision(r: Reading) -> Decision[processing.Failed]:
-            return processing.fail(r.image, number, PROBLEM, r.now, jitter=0.5, rules=RULES, policy=r.policy)
+            return processing.fail(
+                r.image, number, PROBLEM, r.now, final=final, jitter=0.5, rules=RULES, policy=r.policy
+            )
 
         if not self.is_current(number) or m.state not in (State.PROCESSING, State.FAILED):
             assert self.refused(decision) is Kind.STALE_ATTEMPT
             return
         outcome = self.decide(decision)
         if m.state is State.PROCESSING and m.running:
-            if m.counted == RULES.max_attempts:
+            if final or m.counted == RULES.max_attempts:
                 self.now_failed()
             else:
                 m.running, m.held = False, m.clock + 0.75 * min(20 * 2 ** (m.counted - 1), 60)

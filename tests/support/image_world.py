@@ -93,6 +93,7 @@ class World:
         self.strike: Callable[[str, str], Any] = lambda worker, point: None
         self.faults: dict[str, list[BaseException]] = {}
         self.delays: dict[str, list[float]] = {}
+        self.poison: dict[bytes, list[BaseException]] = {}  # how the developing of this content ends, try by try
         self.develop_seconds = 1.0
         self.developing = 0
         self.most_developing = 0
@@ -343,11 +344,11 @@ class FakeMetadata:
             row.verdict = verdict
             self.world.history.append(f"settled {row.image_id}")
 
-    async def fail(self, attempt: Attempt, problem: Problem) -> Retry | None:
+    async def fail(self, attempt: Attempt, problem: Problem, *, final: bool) -> Retry | None:
         async with self.world.call(self.worker, "fail"):
             row = self._own(attempt)
             row.leased_until = 0
-            if row.attempts >= MAX_ATTEMPTS:
+            if final or row.attempts >= MAX_ATTEMPTS:
                 row.state = "FAILED"
                 row.problem = problem
                 return None
@@ -414,6 +415,8 @@ class FakeDeveloper:
             async with world.call(self.worker, "develop"):
                 await asyncio.sleep(world.develop_seconds)
                 content = os.pread(source_fd, 1 << 20, 0)
+                if world.poison.get(content):
+                    raise world.poison[content].pop(0)
                 return Developed(
                     Facts(Format.JPEG, 4, 3, 1, b"thumb", "#808080", 7),
                     tuple(_variant(content, preset) for preset in presets),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,37 @@ async def test_metadata_may_be_away_for_longer_than_a_lease(running: Stack) -> N
         assert (await running.attempts(image.id))[1] <= 2
     await running.place.empty()
     assert worker.process.returncode is None
+
+
+def children(process: int) -> list[int]:
+    return [int(number) for number in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+@pytest.mark.parametrize(("strike", "wall"), [(signal.SIGKILL, 30), (signal.SIGSTOP, 4)])
+async def test_a_decode_that_is_killed_or_hangs_twice_is_failed_in_one_attempt_and_harms_nobody(
+    running: Stack, strike: signal.Signals, wall: float
+) -> None:
+    hopeless = await running.upload(picture("image/png", seed=12, size=(5000, 4000)), content_type="image/png")
+    worker = await running.worker(slots=1, prefetch=2, decode_wall_seconds=wall)
+    content = picture(seed=13)
+    struck: list[int] = []
+    async with asyncio.timeout(60):
+        while len(struck) < 2:
+            (helper,) = children(worker.process.pid)
+            for child in set(children(helper)) - set(struck):
+                struck.append(child)
+                os.kill(child, strike)
+            await asyncio.sleep(0.005)
+    others = [await running.upload(content) for _ in range(3)]
+    (hopeless,) = await running.settled([hopeless])
+    assert (hopeless.state, hopeless.problem.type) == (pb.Image.FAILED, "processing_failed")
+    assert await running.attempts(hopeless.id) == (1, 1)
+    for image in await running.settled(others):
+        await check_ready(running, image, content)
+        assert await running.attempts(image.id) == (1, 1)
+    await running.place.empty()
+    assert len(worker.events("not developed; once more, alone")) == 1
+    assert len(worker.events("attempt failed")) == 1
 
 
 async def test_a_deleted_image_leaves_nothing_in_either_bucket(running: Stack) -> None:

@@ -41,3 +41,25 @@ async def test_a_batch_of_mixed_tenants_is_one_call(metadata: Metadata) -> None:
     assert [r.image.filename for r in results] == [f"{number}.jpg" for number in range(30)]
     assert [r.image.tenant_id for r in results] == [tenants[number % 3] for number in range(30)]
     assert [await metadata.usage(tenant) for tenant in tenants] == [(10, 10_000)] * 3
+
+
+async def test_a_final_failure_ends_failed_with_attempts_left_and_another_one_does_not(metadata: Metadata) -> None:
+    tenant = await metadata.tenant()
+    problem = pb.Problem(type="processing_failed", title="It could not be processed.", detail="It took too long.")
+    images = [await metadata.image(tenant) for _ in range(2)]
+    answers = []
+    for image, final in zip(images, (True, False), strict=True):
+        job = (await metadata.begin(image)).job
+        request = pb.FailProcessingRequest(
+            tenant_id=tenant, image_id=image.id, attempt=job.attempt, problem=problem, final=final
+        )
+        answers += [await metadata.call("FailProcessing", request) for _ in range(2)]
+    assert [answer.state for answer in answers] == [pb.Image.FAILED] * 2 + [pb.Image.PROCESSING] * 2
+    assert [answer.HasField("retry_after") for answer in answers] == [False, False, True, True]
+    failed, other = [(await metadata.get(tenant, image.id)).image for image in images]
+    assert (failed.state, failed.problem) == (pb.Image.FAILED, problem)
+    assert other.state == pb.Image.PROCESSING
+    assert (await metadata.row(failed.id))["counted"] == 1
+    assert (await metadata.begin(failed)).settled.remove_object is False
+    assert await metadata.parts.relay.round() == 1
+    assert metadata.publisher.kinds() == ["image.failed"]

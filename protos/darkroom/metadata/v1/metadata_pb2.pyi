@@ -1683,12 +1683,17 @@ class FailProcessingRequest(_message.Message):
     IMAGE_ID_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     PROBLEM_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
     tenant_id: _builtins.str
     """The tenant."""
     image_id: _builtins.str
     """The image."""
     attempt: _builtins.int
     """The attempt."""
+    final: _builtins.bool
+    """Whether another attempt would be no use: what the contract retries once, alone, was, and failed again. The image is
+    FAILED at once, however many attempts are left.
+    """
     @_builtins.property
     def problem(self) -> Global___Problem:
         """What went wrong; shown to the client once attempts are used up."""
@@ -1700,10 +1705,11 @@ class FailProcessingRequest(_message.Message):
         image_id: _builtins.str = ...,
         attempt: _builtins.int = ...,
         problem: Global___Problem | None = ...,
+        final: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["problem", b"problem"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "image_id", b"image_id", "problem", b"problem", "tenant_id", b"tenant_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "final", b"final", "image_id", b"image_id", "problem", b"problem", "tenant_id", b"tenant_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

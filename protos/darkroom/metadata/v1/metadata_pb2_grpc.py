@@ -225,7 +225,8 @@ class MetadataServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FailProcessing(self, request, context):
-        """Records that the attempt failed for a reason of ours; the last attempt makes the image FAILED.
+        """Records that the attempt failed for a reason of ours; the last attempt makes the image FAILED, and so does one
+        that says that it is final.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

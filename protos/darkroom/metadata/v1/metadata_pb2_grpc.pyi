@@ -65,7 +65,9 @@ class MetadataServiceStub:
     FinishProcessing: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.FinishProcessingRequest, _metadata_pb2.FinishProcessingResponse]
     """Records the verdict on the file: READY with its facts and variants, or REJECTED."""
     FailProcessing: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.FailProcessingRequest, _metadata_pb2.FailProcessingResponse]
-    """Records that the attempt failed for a reason of ours; the last attempt makes the image FAILED."""
+    """Records that the attempt failed for a reason of ours; the last attempt makes the image FAILED, and so does one
+    that says that it is final.
+    """
     HandBackProcessing: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.HandBackProcessingRequest, _metadata_pb2.HandBackProcessingResponse]
     """Hands an attempt back unfinished (a drain): it does not count."""
     AbandonProcessing: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.AbandonProcessingRequest, _metadata_pb2.AbandonProcessingResponse]
@@ -114,7 +116,9 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     FinishProcessing: _aio.UnaryUnaryMultiCallable[_metadata_pb2.FinishProcessingRequest, _metadata_pb2.FinishProcessingResponse]  # type: ignore[assignment]
     """Records the verdict on the file: READY with its facts and variants, or REJECTED."""
     FailProcessing: _aio.UnaryUnaryMultiCallable[_metadata_pb2.FailProcessingRequest, _metadata_pb2.FailProcessingResponse]  # type: ignore[assignment]
-    """Records that the attempt failed for a reason of ours; the last attempt makes the image FAILED."""
+    """Records that the attempt failed for a reason of ours; the last attempt makes the image FAILED, and so does one
+    that says that it is final.
+    """
     HandBackProcessing: _aio.UnaryUnaryMultiCallable[_metadata_pb2.HandBackProcessingRequest, _metadata_pb2.HandBackProcessingResponse]  # type: ignore[assignment]
     """Hands an attempt back unfinished (a drain): it does not count."""
     AbandonProcessing: _aio.UnaryUnaryMultiCallable[_metadata_pb2.AbandonProcessingRequest, _metadata_pb2.AbandonProcessingResponse]  # type: ignore[assignment]
@@ -238,7 +242,9 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metadata_pb2.FailProcessingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_pb2.FailProcessingResponse, _abc.Awaitable[_metadata_pb2.FailProcessingResponse]]:
-        """Records that the attempt failed for a reason of ours; the last attempt makes the image FAILED."""
+        """Records that the attempt failed for a reason of ours; the last attempt makes the image FAILED, and so does one
+        that says that it is final.
+        """
 
     @_abc_1.abstractmethod
     def HandBackProcessing(

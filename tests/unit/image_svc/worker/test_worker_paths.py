@@ -112,10 +112,45 @@ def test_what_was_timed_out_or_killed_runs_once_more_alone(cause: Exception) -> 
     virtual_clock.run(story())
 
 
+@pytest.mark.parametrize("first", [TimedOut("internals"), Killed("internals")])
+@pytest.mark.parametrize("second", [TimedOut("internals"), Killed("internals")])
+def test_what_is_timed_out_or_killed_alone_too_is_failed_at_once(first: Exception, second: Exception) -> None:
+    async def story() -> None:
+        world = World()
+        row = world.register(b"hopeless")
+        others = [world.register(b"other %d" % number) for number in range(6)]
+        world.poison[b"hopeless"] = [first, second]
+        worker = Worker(world)
+        await settle(world)
+        await worker.stop()
+        assert row.state == "FAILED"
+        assert (row.attempts, row.attempt) == (1, 1)
+        assert row.problem is not None
+        assert row.problem.type == "processing_failed"
+        assert "internals" not in row.problem.detail
+        assert [(other.state, other.attempts) for other in others] == [("READY", 1)] * 6
+        assert world.history.count("develop:before") == 2 + len(others)
+        assert world.history.count("fail:after") == 1
+
+    virtual_clock.run(story())
+
+
+def test_a_helper_that_dies_during_the_lonely_retry_leaves_further_attempts() -> None:
+    async def story() -> None:
+        world = World()
+        row = world.register()
+        world.faults["develop"] = [Killed("by the kernel"), SandboxError("the helper has died")]
+        worker = Worker(world)
+        await settle(world)
+        await worker.stop()
+        assert (row.state, row.attempts) == ("READY", 2)
+
+    virtual_clock.run(story())
+
+
 @pytest.mark.parametrize(
     ("where", "cause"),
     [
-        ("develop", TimedOut("internals")),
         ("develop", SandboxError("internals")),
         ("develop", ValueError("internals")),
         ("get", ObjectMissing("internals")),
