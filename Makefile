@@ -47,8 +47,8 @@ demo: setup ## the main job on real photographs; writes .local/demo/index.html
 	@$(PY) -m deploy.demo
 
 ##@ Checks
-.PHONY: test lint format types bench-api
-test: lint types ## lint, format, types, import contracts, then all tests (T=path for some)
+.PHONY: test lint format types gates gates-setup bench-api
+test: gates-setup lint types ## lint, format, types, import contracts, then all tests (T=path for some)
 	@echo "== tests"
 	@$(PY) -m pytest -q $(T)
 
@@ -66,11 +66,17 @@ format: setup ## put every file into the house's format
 	@$(PY) -m ruff format $(SOURCES)
 	@$(PY) -m ruff check --fix $(SOURCES)
 
+gates: setup gates-setup ## cfn-lint, cdk-nag and checkov over every stack of every environment; VARIANTS="dev prod" for some
+	@$(PY) -m deploy.gates $(VARIANTS)
+
+gates-setup:
+	@./deploy/setup.sh checkov
+
 bench-api: setup ## requests per CPU second against a bare aiohttp POST and a FastAPI + boto3 + SQLAlchemy peer
 	@$(PY) -m tests.bench.api
 
 ##@ What is generated and committed
-.PHONY: protos plan templates lock
+.PHONY: protos plan templates synth lock
 protos: setup ## gRPC stubs, from protos/**/*.proto
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) protos/generate.py
 
@@ -80,10 +86,14 @@ plan: setup ## month-end capacity: comparison, scheduled actions, bill, quotas; 
 templates: setup ## CloudFormation templates, from deploy/cdk
 	@$(PY) -m deploy.cdk.templates
 
+synth: setup ## the templates of STAGE=dev, staging, prod or local, into cdk.out (nothing is deployed)
+	@$(PY) -m deploy.cdk $(or $(STAGE),$(error STAGE is not set; e.g. make synth STAGE=dev))
+
 COMPILE := pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock"
-lock: setup ## the hash-pinned locks, from pyproject.toml and the two *.in files (U=--upgrade for newer ones)
+lock: setup ## the hash-pinned locks, from pyproject.toml and the *.in files (U=--upgrade for newer ones)
 	@$(UV) $(COMPILE) $(U) --all-extras --universal pyproject.toml -o requirements.lock
 	@$(UV) $(COMPILE) $(U) deploy/local/localstack.in -o deploy/local/localstack.lock
+	@$(UV) $(COMPILE) $(U) deploy/gates/checkov.in -o deploy/gates/checkov.lock
 	@$(UV) $(COMPILE) $(U) --universal deploy/setup/bootstrap.in -o deploy/setup/bootstrap.lock
 
 .PHONY: clean

@@ -1,22 +1,24 @@
-"""`python -m deploy.cdk <stage> [folder]` synthesises the stacks of an environment."""
+"""`make synth STAGE=dev`: `python -m deploy.cdk <stage> [folder]` writes the templates of an environment."""
 
 import sys
+from pathlib import Path
 
-from deploy.cdk import node, settings
+from deploy.cdk import settings, synth
 
 
 def main() -> None:
-    """Command line: the templates go to the folder, `cdk.out` unless given."""
+    """Command line: the templates go to the folder, `cdk.out/<stage>` unless given."""
     if len(sys.argv) not in {2, 3}:
-        sys.exit(f"usage: python -m deploy.cdk {{{'|'.join(settings.STAGES)}}} [folder]")
+        sys.exit(f"usage: make synth STAGE=<{'|'.join(settings.STAGES)}>, or python -m deploy.cdk <stage> [folder]")
+    stage = sys.argv[1]
     try:
-        env = settings.load(sys.argv[1])
+        env = settings.load(stage)
     except settings.EnvironmentError as error:
         sys.exit(f"synth: {error}")
-    node.on_path()
-    from deploy.cdk.app import build  # starts node
-
-    print(build(env, sys.argv[2] if len(sys.argv) == 3 else "cdk.out").synth().directory)
+    folder = Path(sys.argv[2]) if len(sys.argv) == 3 else Path("cdk.out") / stage
+    made = synth.synthesise(env, folder)
+    print(f"{stage}, account {env.account}, {env.region}: {len(made.templates)} stacks, in the order of deployment")
+    print(synth.summary(made))
 
 
 main()

@@ -7,4 +7,5 @@ missing it costs a tenth of a second. Everything it installs is pinned by hash. 
 - `.cache/wheels`: pillow-simd, compiled for this machine
 - `.venv`: the services and their tests (`requirements.lock`)
 - `.venv-localstack`: LocalStack, which pins libraries in other versions (`deploy/local/localstack.lock`)
+- `.venv-checkov`: checkov, for the gates and made by them alone (`deploy/gates/checkov.lock`)
 """

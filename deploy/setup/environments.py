@@ -26,10 +26,12 @@ LOGS: Final = ROOT / ".cache" / "setup"
 _BOOTSTRAP_LOCK: Final = Path(__file__).with_name("bootstrap.lock")
 _SERVICES_LOCK: Final = ROOT / "requirements.lock"
 _LOCALSTACK_LOCK: Final = ROOT / "deploy" / "local" / "localstack.lock"
+_CHECKOV_LOCK: Final = ROOT / "deploy" / "gates" / "checkov.lock"
 
 _BOOTSTRAP: Final = ROOT / ".venv-setup"
 _SERVICES: Final = ROOT / ".venv"
 _LOCALSTACK: Final = ROOT / ".venv-localstack"
+_CHECKOV: Final = ROOT / ".venv-checkov"
 _WHEELS: Final = ROOT / ".cache" / "wheels"
 
 Command = list[str | Path]
@@ -83,6 +85,23 @@ def ensure() -> bool:
         with step("LocalStack, in an environment of its own -> .venv-localstack"):
             _synchronise(_LOCALSTACK, _LOCALSTACK_LOCK, "localstack")
             _finish(_LOCALSTACK, localstack)
+    return True
+
+
+def ensure_checkov() -> bool:
+    """Makes the environment that only the gates need (200 MB, seconds), where it is not there; says whether it did.
+
+    Expects that `ensure` has run, or makes uv itself.
+    """
+    bootstrap = _digest(_BOOTSTRAP_LOCK)
+    digest = _digest(_CHECKOV_LOCK, bootstrap)
+    if _stamped(_CHECKOV, digest):
+        return False
+    if not _stamped(_BOOTSTRAP, bootstrap):
+        _make_bootstrap(bootstrap)
+    with step("checkov, which reads the templates, in an environment of its own -> .venv-checkov"):
+        _synchronise(_CHECKOV, _CHECKOV_LOCK, "checkov")
+        _finish(_CHECKOV, digest)
     return True
 
 

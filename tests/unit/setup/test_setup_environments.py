@@ -13,7 +13,12 @@ ROOT = environments.ROOT
 
 
 def test_locks_pin_every_package_by_hash_and_name_no_host() -> None:
-    for lock in ("requirements.lock", "deploy/setup/bootstrap.lock", "deploy/local/localstack.lock"):
+    for lock in (
+        "requirements.lock",
+        "deploy/setup/bootstrap.lock",
+        "deploy/local/localstack.lock",
+        "deploy/gates/checkov.lock",
+    ):
         text = (ROOT / lock).read_text()
         packages = re.findall(r"^[a-z0-9].*", text, re.MULTILINE)
         assert packages

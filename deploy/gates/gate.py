@@ -1,0 +1,76 @@
+"""The whole gate: every variant of the stacks, all three tools, one verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from deploy.cdk import settings
+from deploy.cdk.settings import Environment
+from deploy.cdk.synth import Synthesis, synthesise
+from deploy.gates import tools
+from deploy.gates.findings import Finding, Place, acknowledgements, bare, verdict
+
+# An account and an origin that stand for the reader's own: nothing is looked up in them.
+EXAMPLE: Final[Mapping[str, str]] = {
+    "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
+    "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
+}
+# Every stage as its file has it, and what changes the shape of the stacks beyond that.
+VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
+    "local": ("local", {}),
+    "dev": ("dev", EXAMPLE),
+    "staging": ("staging", EXAMPLE),
+    "prod": ("prod", EXAMPLE),
+    "prod-kms": ("prod", {**EXAMPLE, "DARKROOM_DEPLOY_ENCRYPTION": "kms"}),
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict's lines (empty: passed), and how much was looked at."""
+
+    wrong: list[str]
+    templates: int
+    resources: int
+    found: int
+    acknowledged: int
+
+
+def environment(variant: str) -> Environment:
+    """The settings of a variant; the process's own variables do not count."""
+    stage, variables = VARIANTS[variant]
+    return settings.load(stage, variables)
+
+
+def synthesise_variant(variant: str, folder: Path) -> Synthesis:
+    """A variant's templates with cdk-nag's findings, in a folder of its own below `folder`."""
+    return synthesise(environment(variant), folder / variant, inspect=True)
+
+
+def judge(made: Mapping[str, Synthesis], folder: Path) -> Judged:
+    """Runs checkov and cfn-lint at the same time over the bare templates, which go to `folder`."""
+    for variant, synthesis in made.items():
+        (folder / variant).mkdir(parents=True)
+        for stack, template in synthesis.templates.items():
+            (folder / variant / f"{stack}.template.json").write_text(json.dumps(bare(template), indent=1))
+    regions = sorted({environment(variant).region for variant in made})
+    checkov, cfn_lint = tools.start_checkov(folder), tools.start_cfn_lint(folder, regions)
+    found = [*tools.cfn_lint_findings(cfn_lint, folder), *tools.checkov_findings(checkov, folder)]
+    found += [
+        Finding(Place(variant, item.stack, item.resource, "cdk-nag", item.rule), item.text)
+        for variant, synthesis in made.items()
+        for item in synthesis.findings
+    ]
+    given = [
+        entry
+        for variant, synthesis in made.items()
+        for stack, template in synthesis.templates.items()
+        for entry in acknowledgements(variant, stack, template)
+    ]
+    templates = [template for synthesis in made.values() for template in synthesis.templates.values()]
+    resources = sum(len(template.get("Resources", {})) for template in templates)
+    return Judged(verdict(found, given), len(templates), resources, len(set(found)), len(given))
