@@ -21,6 +21,8 @@ from pydantic_core import ErrorDetails
 
 from deploy.cdk.tables.base import RULE, Table, wrong
 from deploy.cdk.tables.network import Network
+from deploy.cdk.tables.operation import Capacity, LoadBalancer, Rollout, ScheduledTasks
+from deploy.cdk.tables.services import ApiTasks, GatewayTasks, WorkerTasks
 
 Stage = Literal["local", "dev", "staging", "prod"]
 STAGES: Final[tuple[str, ...]] = get_args(Stage)
@@ -143,12 +145,33 @@ class AwsEnvironment(Environment):
     """An environment on AWS: what the emulator has, and a table for each part that only AWS has."""
 
     network: Network = Field(description="the table [network]", examples=["[network]"])
+    load_balancer: LoadBalancer = Field(description="the table [load_balancer]", examples=["[load_balancer]"])
+    rollout: Rollout = Field(description="the table [rollout]", examples=["[rollout]"])
+    capacity: Capacity = Field(description="the table [capacity]", examples=["[capacity]"])
+    tasks: ScheduledTasks = Field(description="the table [tasks]", examples=["[tasks]"])
+    gateway: GatewayTasks = Field(description="the table [gateway]", examples=["[gateway]"])
+    presign_svc: ApiTasks = Field(description="the table [presign_svc]", examples=["[presign_svc]"])
+    metadata_svc: ApiTasks = Field(description="the table [metadata_svc]", examples=["[metadata_svc]"])
+    image_svc: WorkerTasks = Field(description="the table [image_svc]", examples=["[image_svc]"])
 
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:
         for zone in self.network.zones:
             if not zone.startswith(self.region):
                 raise wrong("network.zones", f"{zone} is not in {self.region}")
+        if self.stage != "dev":
+            if not self.load_balancer.certificate_arn:
+                raise wrong("load_balancer.certificate_arn", f"{self.stage} speaks TLS to the load balancer")
+            if not self.load_balancer.access_log_days:
+                raise wrong("load_balancer.access_log_days", f"{self.stage} keeps the load balancer's access log")
+            for service in ("gateway", "presign_svc", "metadata_svc", "image_svc"):
+                if getattr(self, service).min_tasks < 2:
+                    raise wrong(f"{service}.min_tasks", f"{self.stage} outlives the death of a task")
+        if self.stage == "prod":
+            if not self.load_balancer.deletion_protection:
+                raise wrong("load_balancer.deletion_protection", "prod protects its load balancer")
+            if not self.capacity.month_end:
+                raise wrong("capacity.month_end", "prod raises its capacity ahead of month-end")
         return self
 
 

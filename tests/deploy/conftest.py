@@ -7,19 +7,13 @@ from typing import Any
 import pytest
 
 from deploy.cdk import settings, templates
+from tests.support.environments import OWNERS
 
 
 @pytest.fixture(scope="session")
 def local() -> dict[str, dict[str, Any]]:
     """The local environment's templates, made anew, by stack."""
     return templates.synthesise(settings.load("local", {}))
-
-
-# What belongs to whoever deploys.
-OWNERS = {
-    "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
-    "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
-}
 
 
 @pytest.fixture(scope="session")

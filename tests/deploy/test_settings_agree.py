@@ -16,16 +16,13 @@ from image_svc.settings import Settings as Image
 from metadata_svc.settings import Settings as Metadata
 from presign_svc.settings import Settings as Presign
 from runtime.settings import ServiceSettings
+from tests.support.environments import OWNERS
 
 SERVICES: Final[dict[str, type[ServiceSettings]]] = {
     "gateway": Gateway,
     "presign_svc": Presign,
     "metadata_svc": Metadata,
     "image_svc": Image,
-}
-OWNERS: Final = {
-    "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
-    "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
 }
 
 
