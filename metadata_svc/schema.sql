@@ -14,10 +14,13 @@ DECLARE
 BEGIN
     PERFORM set_config('darkroom.tenants', ARRAY[tenant]::text, true);
     UPDATE darkroom.images i
-    SET (state, version, revision, updated_at, upload_expires_at, deleted_at, receipt, purge_after, due_at) = (
+    SET (
+        state, version, revision, updated_at, upload_expires_at, deleted_at, receipt, purge_after, due_at, counted,
+        ready_at, problem_type, problem_title, problem_detail
+    ) = (
         SELECT
             r.state, r.version, r.revision, r.updated_at, r.upload_expires_at, r.deleted_at, r.receipt, r.purge_after,
-            r.due_at
+            r.due_at, r.counted, r.ready_at, r.problem_type, r.problem_title, r.problem_detail
         FROM jsonb_populate_record(i, change) r
     )
     WHERE i.tenant_id = tenant AND i.id = image AND i.version = expected
@@ -80,6 +83,7 @@ CREATE TABLE darkroom.images (
     purge_after timestamp with time zone,
     purged_at timestamp with time zone,
     due_at timestamp with time zone,
+    render_until timestamp with time zone,
     CONSTRAINT images_check CHECK ((((state = 3) = (ready_at IS NOT NULL)) OR (state = 7))),
     CONSTRAINT images_check1 CHECK (((state = 7) = (deleted_at IS NOT NULL))),
     CONSTRAINT images_check2 CHECK (((NOT running) OR (held_until IS NOT NULL))),
@@ -146,7 +150,8 @@ CREATE VIEW darkroom.image_view WITH (security_invoker='true') AS
     due_at,
     ( SELECT jsonb_object_agg(t.key, t.value) AS jsonb_object_agg
            FROM darkroom.tags t
-          WHERE ((t.tenant_id = i.tenant_id) AND (t.image_id = i.id))) AS tags
+          WHERE ((t.tenant_id = i.tenant_id) AND (t.image_id = i.id))) AS tags,
+    render_until
    FROM darkroom.images i;
 
 ALTER VIEW darkroom.image_view OWNER TO darkroom_owner;
@@ -415,6 +420,26 @@ CREATE FUNCTION darkroom.has_tags(tenant uuid, image uuid, keys text[], vals tex
 
 ALTER FUNCTION darkroom.has_tags(tenant uuid, image uuid, keys text[], vals text[]) OWNER TO darkroom_owner;
 
+CREATE FUNCTION darkroom.keep_likeness() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND OLD.perceptual_hash IS NOT NULL THEN
+        DELETE FROM darkroom.likeness l
+        WHERE l.tenant_id = OLD.tenant_id AND l.slot = ANY (darkroom.likeness_slots(OLD.perceptual_hash))
+            AND l.image_id = OLD.id;
+    END IF;
+    IF NEW.perceptual_hash IS NOT NULL AND NEW.state <> 7 THEN
+        INSERT INTO darkroom.likeness (tenant_id, slot, image_id, perceptual_hash)
+        SELECT NEW.tenant_id, s.slot, NEW.id, NEW.perceptual_hash
+        FROM unnest(darkroom.likeness_slots(NEW.perceptual_hash)) s (slot);
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+ALTER FUNCTION darkroom.keep_likeness() OWNER TO darkroom_owner;
+
 CREATE FUNCTION darkroom.lease_requests(tenant_ids uuid[], wanted integer[]) RETURNS TABLE(tenant_id uuid, granted integer, second bigint)
     LANGUAGE plpgsql
     SET enable_seqscan TO 'off'
@@ -442,6 +467,42 @@ END
 $$;
 
 ALTER FUNCTION darkroom.lease_requests(tenant_ids uuid[], wanted integer[]) OWNER TO darkroom_owner;
+
+CREATE FUNCTION darkroom.likeness_flips(most integer) RETURNS SETOF integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    BEGIN ATOMIC
+ SELECT 0
+   WHERE (likeness_flips.most >= 0)
+ UNION ALL
+  SELECT (1 << a.a)
+    FROM generate_series(0, 15) a(a)
+   WHERE (likeness_flips.most >= 1)
+ UNION ALL
+  SELECT (((1 << a.a) | 1) << b.b)
+    FROM generate_series(0, 15) a(a),
+     generate_series(0, 15) b(b)
+   WHERE ((likeness_flips.most >= 2) AND (a.a < b.b))
+ UNION ALL
+  SELECT (((((1 << a.a) | 1) << b.b) | 1) << c.c)
+    FROM generate_series(0, 15) a(a),
+     generate_series(0, 15) b(b),
+     generate_series(0, 15) c(c)
+   WHERE ((likeness_flips.most >= 3) AND (a.a < b.b) AND (b.b < c.c));
+END;
+
+ALTER FUNCTION darkroom.likeness_flips(most integer) OWNER TO darkroom_owner;
+
+CREATE FUNCTION darkroom.likeness_slots(hash bigint) RETURNS integer[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY[(((hash >> 48) & (65535)::bigint))::integer, ((1 << 16) | (((hash >> 32) & (65535)::bigint))::integer), ((2 << 16) | (((hash >> 16) & (65535)::bigint))::integer), ((3 << 16) | ((hash & (65535)::bigint))::integer)];
+
+ALTER FUNCTION darkroom.likeness_slots(hash bigint) OWNER TO darkroom_owner;
+
+CREATE FUNCTION darkroom.likeness_probes(hash bigint, distance integer) RETURNS integer[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN ARRAY(SELECT (s.slot # f.flip) FROM (unnest(darkroom.likeness_slots(likeness_probes.hash)) WITH ORDINALITY s(slot, ord) CROSS JOIN LATERAL darkroom.likeness_flips(((((likeness_probes.distance + 5) - (s.ord)::integer) / 4) - 1)) f(flip)));
+
+ALTER FUNCTION darkroom.likeness_probes(hash bigint, distance integer) OWNER TO darkroom_owner;
 
 CREATE FUNCTION darkroom.list_images(tenant uuid, states smallint[], tag_keys text[], tag_values text[], content_sha256 bytea, before uuid, page integer) RETURNS SETOF darkroom.image_view
     LANGUAGE plpgsql
@@ -511,31 +572,34 @@ CREATE FUNCTION darkroom.list_similar(tenant uuid, likeness_of uuid, states smal
     AS $$
 DECLARE
     sought bigint;
+    probes integer[];
 BEGIN
     PERFORM set_config('darkroom.tenants', ARRAY[tenant]::text, true);
     SELECT i.perceptual_hash INTO sought FROM darkroom.images i
-    WHERE i.tenant_id = tenant AND i.id = likeness_of AND i.state = 3;
+    WHERE i.tenant_id = tenant AND i.id = likeness_of AND i.state <> 7;
     IF sought IS NULL THEN
         RETURN QUERY SELECT NULL::integer, NULL::darkroom.image_view;
         RETURN;
     END IF;
+    probes := darkroom.likeness_probes(sought, max_distance);
     RETURN QUERY
     WITH near AS MATERIALIZED (
-        -- From the index alone.
-        SELECT i.id, bit_count((i.perceptual_hash # sought)::bit(64))::integer AS distance
-        FROM darkroom.images i
-        WHERE i.tenant_id = tenant AND i.state = 3 AND i.perceptual_hash IS NOT NULL
-            AND bit_count((i.perceptual_hash # sought)::bit(64)) <= max_distance
+        -- From the index alone. An image may share more than one slot.
+        SELECT DISTINCT l.image_id AS id, bit_count((l.perceptual_hash # sought)::bit(64))::integer AS distance
+        FROM darkroom.likeness l
+        WHERE l.tenant_id = tenant AND l.slot = ANY (probes)
+            AND bit_count((l.perceptual_hash # sought)::bit(64)) <= max_distance
     )
     SELECT n.distance, e.image
     FROM near n
     CROSS JOIN LATERAL (
         SELECT v AS image
         FROM darkroom.image_view v
-        WHERE v.tenant_id = tenant AND v.id = n.id AND (content_sha256 IS NULL OR v.sha256 = content_sha256)
+        WHERE v.tenant_id = tenant AND v.id = n.id AND v.state = ANY (states)
+            AND (content_sha256 IS NULL OR v.sha256 = content_sha256)
         LIMIT 1
     ) e
-    WHERE n.id <> likeness_of AND 3 = ANY (states)
+    WHERE n.id <> likeness_of
         AND (after_distance IS NULL OR n.distance > after_distance OR n.distance = after_distance AND n.id < before)
         AND (cardinality(tag_keys) = 0 OR darkroom.has_tags(tenant, n.id, tag_keys, tag_values))
     ORDER BY n.distance, n.id DESC
@@ -568,6 +632,17 @@ CREATE TABLE darkroom.api_keys (
 ALTER TABLE ONLY darkroom.api_keys FORCE ROW LEVEL SECURITY;
 
 ALTER TABLE darkroom.api_keys OWNER TO darkroom_owner;
+
+CREATE TABLE darkroom.likeness (
+    tenant_id uuid NOT NULL,
+    slot integer NOT NULL,
+    image_id uuid NOT NULL,
+    perceptual_hash bigint NOT NULL
+);
+
+ALTER TABLE ONLY darkroom.likeness FORCE ROW LEVEL SECURITY;
+
+ALTER TABLE darkroom.likeness OWNER TO darkroom_owner;
 
 CREATE TABLE darkroom.migrations (
     number integer NOT NULL,
@@ -685,6 +760,9 @@ ALTER TABLE ONLY darkroom.api_keys
 ALTER TABLE ONLY darkroom.images
     ADD CONSTRAINT images_pkey PRIMARY KEY (tenant_id, id);
 
+ALTER TABLE ONLY darkroom.likeness
+    ADD CONSTRAINT likeness_pkey PRIMARY KEY (tenant_id, slot, image_id) INCLUDE (perceptual_hash);
+
 ALTER TABLE ONLY darkroom.migrations
     ADD CONSTRAINT migrations_pkey PRIMARY KEY (number);
 
@@ -710,8 +788,6 @@ CREATE INDEX api_keys_of_tenant ON darkroom.api_keys USING btree (tenant_id);
 
 CREATE INDEX images_by_content ON darkroom.images USING btree (tenant_id, sha256, id DESC) WHERE (sha256 IS NOT NULL);
 
-CREATE INDEX images_by_likeness ON darkroom.images USING btree (tenant_id, id) INCLUDE (perceptual_hash) WHERE ((state = 3) AND (perceptual_hash IS NOT NULL));
-
 CREATE INDEX images_by_state ON darkroom.images USING btree (tenant_id, state, id DESC);
 
 CREATE INDEX images_due ON darkroom.images USING btree (due_at) WHERE (due_at IS NOT NULL);
@@ -726,12 +802,18 @@ CREATE INDEX tags_by_value ON darkroom.tags USING btree (tenant_id, key, value, 
 
 CREATE INDEX usage_deltas_of_tenant ON darkroom.usage_deltas USING btree (tenant_id);
 
+CREATE TRIGGER likeness_changed AFTER UPDATE ON darkroom.images FOR EACH ROW WHEN (((old.perceptual_hash IS DISTINCT FROM new.perceptual_hash) OR ((new.perceptual_hash IS NOT NULL) AND ((old.state = 7) <> (new.state = 7))))) EXECUTE FUNCTION darkroom.keep_likeness();
+
+CREATE TRIGGER likeness_made AFTER INSERT ON darkroom.images FOR EACH ROW WHEN ((new.perceptual_hash IS NOT NULL)) EXECUTE FUNCTION darkroom.keep_likeness();
+
 ALTER TABLE ONLY darkroom.api_keys
     ADD CONSTRAINT api_keys_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES darkroom.tenants(id);
 
 ALTER TABLE darkroom.api_keys ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY app ON darkroom.images TO darkroom_app USING ((tenant_id = ANY (( SELECT darkroom.tenants_in_scope() AS tenants_in_scope)::uuid[]))) WITH CHECK ((tenant_id = ANY (( SELECT darkroom.tenants_in_scope() AS tenants_in_scope)::uuid[])));
+
+CREATE POLICY app ON darkroom.likeness TO darkroom_app USING ((tenant_id = ANY (( SELECT darkroom.tenants_in_scope() AS tenants_in_scope)::uuid[]))) WITH CHECK ((tenant_id = ANY (( SELECT darkroom.tenants_in_scope() AS tenants_in_scope)::uuid[])));
 
 CREATE POLICY app ON darkroom.outbox TO darkroom_app USING ((tenant_id = ANY (( SELECT darkroom.tenants_in_scope() AS tenants_in_scope)::uuid[]))) WITH CHECK ((tenant_id = ANY (( SELECT darkroom.tenants_in_scope() AS tenants_in_scope)::uuid[])));
 
@@ -749,9 +831,13 @@ CREATE POLICY app ON darkroom.usage_deltas TO darkroom_app USING ((tenant_id = A
 
 ALTER TABLE darkroom.images ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE darkroom.likeness ENABLE ROW LEVEL SECURITY;
+
 CREATE POLICY maintenance ON darkroom.api_keys TO darkroom_maintenance USING (true) WITH CHECK (true);
 
 CREATE POLICY maintenance ON darkroom.images TO darkroom_maintenance USING (true) WITH CHECK (true);
+
+CREATE POLICY maintenance ON darkroom.likeness TO darkroom_maintenance USING (true) WITH CHECK (true);
 
 CREATE POLICY maintenance ON darkroom.outbox TO darkroom_maintenance USING (true) WITH CHECK (true);
 
@@ -797,6 +883,16 @@ GRANT UPDATE(upload_expires_at) ON TABLE darkroom.images TO darkroom_app;
 
 GRANT UPDATE(updated_at) ON TABLE darkroom.images TO darkroom_app;
 
+GRANT UPDATE(ready_at) ON TABLE darkroom.images TO darkroom_app;
+
+GRANT UPDATE(counted) ON TABLE darkroom.images TO darkroom_app;
+
+GRANT UPDATE(problem_type) ON TABLE darkroom.images TO darkroom_app;
+
+GRANT UPDATE(problem_title) ON TABLE darkroom.images TO darkroom_app;
+
+GRANT UPDATE(problem_detail) ON TABLE darkroom.images TO darkroom_app;
+
 GRANT UPDATE(deleted_at) ON TABLE darkroom.images TO darkroom_app;
 
 GRANT UPDATE(receipt) ON TABLE darkroom.images TO darkroom_app;
@@ -816,6 +912,9 @@ GRANT SELECT,INSERT ON TABLE darkroom.api_keys TO darkroom_maintenance;
 GRANT UPDATE(gateway_key_id) ON TABLE darkroom.api_keys TO darkroom_maintenance;
 
 GRANT UPDATE(revoked_at) ON TABLE darkroom.api_keys TO darkroom_maintenance;
+
+GRANT SELECT,DELETE ON TABLE darkroom.likeness TO darkroom_app;
+GRANT SELECT,INSERT,DELETE ON TABLE darkroom.likeness TO darkroom_maintenance;
 
 GRANT SELECT ON TABLE darkroom.migrations TO darkroom_app;
 GRANT SELECT ON TABLE darkroom.migrations TO darkroom_maintenance;

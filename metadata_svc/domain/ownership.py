@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from metadata_svc.domain.decision import Decision, change, changed
-from metadata_svc.domain.events import PURGE, Message, event_of
+from metadata_svc.domain.events import PROCESS, PURGE, Message, event_of
 from metadata_svc.domain.image import Image, State
 from metadata_svc.domain.rules import Rules
 from runtime.errors import DarkroomError, Kind
@@ -43,11 +43,40 @@ def renew_upload(image: Image | None, now: datetime, time_to_live: timedelta, ru
     return Decision(after, change(image, after))
 
 
+def reprocess(image: Image | None, now: datetime, rules: Rules) -> Decision[Image]:
+    """Orders the processing of a READY or FAILED image anew. One in work stays as it is: it is what was asked for.
+
+    Facts and variants stay, and can be fetched, until the new ones take their place.
+    """
+    image = _alive(image)
+    if image.state is State.PROCESSING:
+        return Decision(image)
+    if image.state not in (State.READY, State.FAILED):
+        raise DarkroomError(
+            Kind.WRONG_STATE, f"the image is {image.state.name}; only one that is READY or FAILED is processed again"
+        )
+    # A removal that is ordered and not yet reported, or about to be, would take the original from under the worker.
+    going = image.due_at is not None and image.due_at <= now + rules.reorder_after
+    if image.original_removed_at is not None or going:
+        when = "was removed" if image.original_removed_at is not None else "is being removed"
+        raise DarkroomError(Kind.WRONG_STATE, f"the original {when}, as the tenant's policy asks")
+    after = changed(
+        image,
+        now,
+        state=State.PROCESSING,
+        problem=None,
+        ready_at=None,
+        counted=0,
+        due_at=now + rules.stuck_after,
+    )
+    return Decision(after, change(image, after, Message(PROCESS)))
+
+
 def delete(image: Image | None, now: datetime, receipt: UUID, rules: Rules) -> Decision[Deletion]:
     """Turns an image in any state into a tombstone: its events end here, whatever is under way comes too late.
 
-    The purge is ordered at once. Objects can still come into being while an attempt runs or a ticket is good;
-    `purge_after` says until when, and the purge after that is the last.
+    The purge is ordered at once. Objects can still come into being while an attempt or a rendering runs or a ticket is
+    good; `purge_after` says until when, and the purge after that is the last.
     """
     if image is None:
         raise DarkroomError(Kind.NOT_FOUND, "no such image")
@@ -56,6 +85,8 @@ def delete(image: Image | None, now: datetime, receipt: UUID, rules: Rules) -> D
     purge_after = now
     if image.running and image.held_until is not None:
         purge_after = max(purge_after, image.held_until + rules.late_write_margin)
+    if image.render_until is not None:
+        purge_after = max(purge_after, image.render_until + rules.late_write_margin)
     if image.state is not State.EXPIRED:
         purge_after = max(purge_after, image.upload_expires_at + rules.removal_margin)
     after = changed(

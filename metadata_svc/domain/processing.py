@@ -111,12 +111,19 @@ def finish(
     rules: Rules,
     policy: OriginalPolicy,
 ) -> Decision[State]:
-    """Records the verdict. The same attempt may say it again: it is told the same."""
+    """Records the verdict. The same attempt may say it again: it is told the same.
+
+    A file that was accepted once is not REJECTED when it is processed again: that we now refuse it is our doing, so the
+    image is FAILED, keeps the variants that it has, and can be processed again by a release that knows better.
+    """
     image = _current(image, attempt)
     if image.state in (State.READY, State.REJECTED):
         return Decision(image.state)
     if not image.running:
         raise _stale(attempt)
+    if isinstance(verdict, Problem) and image.facts is not None:
+        refused = Problem("processing_failed", _REFUSED_TITLE, f"This release does not accept it. {verdict.detail}")
+        return Decision(State.FAILED, _failed(image, now, refused, rules, policy))
     due_at = _removal_due(image, now, rules, policy)
     if isinstance(verdict, Problem):
         after = changed(
@@ -240,6 +247,7 @@ def record_purge(image: Image | None, now: datetime, rules: Rules) -> Decision[N
     return Decision(None, change(image, emptied, tags={}))
 
 
+_REFUSED_TITLE = "The image could not be processed again"
 _ATTEMPTS_LOST = Problem(
     "processing_failed",
     "The image could not be processed",

@@ -117,7 +117,7 @@ def image_of(image: Image) -> pb.Image:
         presets=image.presets,
         original_key=original_key(tenant_id, image_id),
         upload_expires_at=timestamp(image.upload_expires_at),
-        variants=[_variant(variant) for variant in image.variants],
+        variants=map(variant_message, image.variants),
         tags=image.tags,
         etag=image.etag,
         created_at=timestamp(image.created_at),
@@ -127,26 +127,29 @@ def image_of(image: Image) -> pb.Image:
     if image.ready_at is not None:
         message.ready_at.CopyFrom(timestamp(image.ready_at))
     if image.facts is not None:
-        facts = image.facts
-        message.facts.CopyFrom(
-            pb.Facts(
-                format=facts.format,
-                width=facts.width,
-                height=facts.height,
-                frames=facts.frames,
-                thumbhash=facts.thumbhash,
-                color=facts.color,
-                perceptual_hash=facts.perceptual_hash,
-                sha256=image.sha256,
-            )
-        )
+        message.facts.CopyFrom(facts_message(image.facts, image.sha256))
     if image.problem is not None:
         problem = image.problem
         message.problem.CopyFrom(pb.Problem(type=problem.type, title=problem.title, detail=problem.detail))
     return message
 
 
-def _variant(variant: Variant) -> pb.Variant:
+def facts_message(facts: Facts, sha256: bytes) -> pb.Facts:
+    """Facts, with the measured content of the image."""
+    return pb.Facts(
+        format=facts.format,
+        width=facts.width,
+        height=facts.height,
+        frames=facts.frames,
+        thumbhash=facts.thumbhash,
+        color=facts.color,
+        perceptual_hash=facts.perceptual_hash,
+        sha256=sha256,
+    )
+
+
+def variant_message(variant: Variant) -> pb.Variant:
+    """A variant."""
     return pb.Variant(
         name=variant.name,
         key=variant.key,

@@ -122,7 +122,7 @@ class MetadataServicer(WorkerCalls, rpc.MetadataServiceServicer):
                 timeout=timeout,
             )
             if rows and rows[0]["distance"] is None:
-                raise DarkroomError(Kind.UNPROCESSABLE, "no such image, or it is not READY", pointer="/similar_to")
+                raise DarkroomError(Kind.UNPROCESSABLE, "no such image, or it was never READY", pointer="/similar_to")
         token = ""
         if len(rows) > size:
             last = rows[size - 1]
@@ -176,6 +176,19 @@ class MetadataServicer(WorkerCalls, rpc.MetadataServiceServicer):
         _log.info("image deleted", tenant_id=request.tenant_id, image_id=request.image_id)
         return pb.DeleteImageResponse(receipt=str(deletion.receipt), deleted_at=timestamp(deletion.deleted_at))
 
+    async def ReprocessImage(self, request: pb.ReprocessImageRequest, context: Context) -> pb.ReprocessImageResponse:
+        """See the proto."""
+        tenant_id, image_id = _ids(request)
+        image = await decide(
+            self._own,
+            tenant_id,
+            image_id,
+            lambda r: ownership.reprocess(r.image, r.now, self._rules),
+            context.time_remaining(),
+        )
+        _log.info("image to be processed again", tenant_id=request.tenant_id, image_id=request.image_id)
+        return pb.ReprocessImageResponse(image=image_of(image))
+
     async def GetUsage(self, request: pb.GetUsageRequest, context: Context) -> pb.GetUsageResponse:
         """See the proto."""
         row = await self._batches.get_usage(uuid_of(request.tenant_id, "/tenant_id"), context.time_remaining())
@@ -187,7 +200,10 @@ class MetadataServicer(WorkerCalls, rpc.MetadataServiceServicer):
 _log = structlog.get_logger(__name__)
 
 
-def _ids(request: pb.UpdateImageRequest | pb.RenewUploadRequest | pb.DeleteImageRequest) -> tuple[uuid.UUID, uuid.UUID]:
+_Named = pb.UpdateImageRequest | pb.RenewUploadRequest | pb.DeleteImageRequest | pb.ReprocessImageRequest
+
+
+def _ids(request: _Named) -> tuple[uuid.UUID, uuid.UUID]:
     """Tenant and image. An id out of form is no image's."""
     if not checks.is_uuid(request.tenant_id) or not checks.is_uuid(request.image_id):
         raise DarkroomError(Kind.NOT_FOUND, "no such image")

@@ -11,17 +11,19 @@ import grpc
 import structlog
 from darkroom.metadata.v1 import metadata_pb2 as pb
 
-from metadata_svc.domain import processing
-from metadata_svc.domain.image import State
-from metadata_svc.domain.keys import media_prefix, parse_original_key
+from metadata_svc.domain import processing, rendering
+from metadata_svc.domain.image import State, Variant
+from metadata_svc.domain.keys import media_prefix, original_key, parse_original_key
 from metadata_svc.domain.rules import Rules, jitter
 from metadata_svc.ports import ImageStore
 from metadata_svc.service import checks
 from metadata_svc.service.messages import (
     duration,
+    facts_message,
     facts_of,
     problem_of,
     timedelta_of,
+    variant_message,
     variant_of,
 )
 from metadata_svc.transitions import decide
@@ -75,6 +77,8 @@ class WorkerCalls:
             presets=image.presets,
             media_prefix=prefix,
             traceparent=image.traceparent,
+            variants=map(variant_message, image.variants),
+            facts=None if image.facts is None else facts_message(image.facts, image.sha256),
         )
         return pb.BeginProcessingResponse(job=job)
 
@@ -148,6 +152,41 @@ class WorkerCalls:
         )
         return pb.HandBackProcessingResponse()
 
+    async def BeginRendering(self, request: pb.BeginRenderingRequest, context: Context) -> pb.BeginRenderingResponse:
+        """See the proto."""
+        lease = timedelta_of(request.lease, "/lease")
+        outcome = await decide(
+            self._every,
+            *_ids(request),
+            lambda r: rendering.begin_rendering(r.image, request.preset, r.now, lease),
+            context.time_remaining(),
+        )
+        if isinstance(outcome, Variant):
+            return pb.BeginRenderingResponse(variant=variant_message(outcome))
+        image = outcome.image
+        return pb.BeginRenderingResponse(
+            rendering=pb.Rendering(
+                attempt=image.attempt,
+                original_key=original_key(image.tenant_id, image.id),
+                content_type=image.content_type,
+                size=image.size,
+                sha256=image.sha256,
+                media_prefix=media_prefix(image.tenant_id, image.id),
+            )
+        )
+
+    async def RecordVariant(self, request: pb.RecordVariantRequest, context: Context) -> pb.RecordVariantResponse:
+        """See the proto."""
+        made = variant_of(request.variant)
+        variant = await decide(
+            self._every,
+            *_ids(request),
+            lambda r: rendering.record_variant(r.image, request.attempt, made, r.now),
+            context.time_remaining(),
+        )
+        _log.info("variant added", tenant_id=request.tenant_id, image_id=request.image_id, variant=variant.name)
+        return pb.RecordVariantResponse(variant=variant_message(variant))
+
     async def AbandonProcessing(
         self, request: pb.AbandonProcessingRequest, context: Context
     ) -> pb.AbandonProcessingResponse:
@@ -210,6 +249,8 @@ _Named = (
     | pb.FinishProcessingRequest
     | pb.FailProcessingRequest
     | pb.HandBackProcessingRequest
+    | pb.BeginRenderingRequest
+    | pb.RecordVariantRequest
     | pb.ExpireUploadRequest
     | pb.RecordOriginalRemovalRequest
     | pb.RecordPurgeRequest

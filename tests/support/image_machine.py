@@ -16,7 +16,7 @@ from uuid import UUID
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from metadata_svc.domain import ownership, processing
+from metadata_svc.domain import ownership, processing, rendering
 from metadata_svc.domain.decision import Decision
 from metadata_svc.domain.image import Facts, Image, OriginalPolicy, Problem, State, UploadMethod, Variant
 from metadata_svc.domain.rules import Rules
@@ -40,6 +40,7 @@ VARIANTS = (
     Variant("small", "media/t/i/small.f.webp", "image/webp", 20, 20, 70),
 )
 FACTS = Facts("JPEG", 40, 30, 1, b"\x00hash", "#102030", (1 << 64) - 1, b"\x07" * 32)
+ON_DEMAND = Variant("zoom", "media/t/i/zoom.f.jpg", "image/jpeg", 5, 5, 11)
 PROBLEM = Problem("truncated", "The file ends too early", "It ends at byte 17.")
 
 
@@ -97,6 +98,9 @@ class Model:
     original: bool = True
     purged: bool = False
     purge_after: float = 0
+    accepted: bool = False  # was READY once
+    rendered: bool = False  # has the variant that is made on demand
+    render_until: float = 0
 
     @property
     def terminal(self) -> bool:
@@ -200,9 +204,13 @@ class ImageMachine(RuleBasedStateMachine):
             assert refusal is Kind.STALE_ATTEMPT
         elif m.state in (State.READY, State.REJECTED):
             assert refusal is None, "the same finish by the same attempt changes nothing"
+        elif m.running and not good and m.accepted:
+            assert refusal is None
+            self.now_failed()
         elif m.running:
             assert refusal is None
             m.state, m.running, m.held = State.READY if good else State.REJECTED, False, 0
+            m.accepted, m.rendered = good, False
             m.variants = 100 if good else 0
             self.expected_kinds.append("image.ready" if good else "image.rejected")
         else:
@@ -272,6 +280,54 @@ class ImageMachine(RuleBasedStateMachine):
             m.purged = True
 
     @rule()
+    def reprocess(self) -> None:
+        m = self.model
+        refusal = self.refused(lambda r: ownership.reprocess(r.image, r.now, RULES), self.world.own)
+        if m.state is State.DELETED:
+            assert refusal is Kind.GONE
+        elif m.state is State.PROCESSING:
+            assert refusal is None, "it is what was asked for"
+        elif m.state in (State.READY, State.FAILED) and m.original:
+            assert refusal is None
+            m.state, m.counted = State.PROCESSING, 0
+            self.expected_kinds.append("darkroom.process/1")
+        else:
+            assert refusal is Kind.WRONG_STATE
+
+    @rule()
+    def rendering_begins(self) -> None:
+        m = self.model
+
+        def decision(r: Reading) -> Decision[rendering.Rendering | Variant]:
+            return rendering.begin_rendering(r.image, ON_DEMAND.name, r.now, timedelta(seconds=LEASE))
+
+        if m.state is not State.READY:
+            assert self.refused(decision) is (Kind.GONE if m.state is State.DELETED else Kind.WRONG_STATE)
+        elif m.rendered:
+            assert self.decide(decision) == ON_DEMAND
+        elif not m.original:
+            assert self.refused(decision) is Kind.WRONG_STATE
+        else:
+            outcome = self.decide(decision)
+            assert isinstance(outcome, rendering.Rendering)
+            assert outcome.image.attempt == m.attempt
+            m.render_until = m.clock + LEASE
+
+    @rule(which=st.sampled_from(["current", "older", "newer"]))
+    def variant_is_recorded(self, which: str) -> None:
+        m, number = self.model, self.attempt(which)
+
+        def decision(r: Reading) -> Decision[Variant]:
+            return rendering.record_variant(r.image, number, ON_DEMAND, r.now)
+
+        if m.state is not State.READY or number != m.attempt:
+            assert self.refused(decision) is Kind.STALE_ATTEMPT
+            return
+        assert self.decide(decision) == ON_DEMAND
+        m.variants += 0 if m.rendered else ON_DEMAND.size
+        m.rendered = True
+
+    @rule()
     def upload_is_renewed(self) -> None:
         m = self.model
         refusal = self.refused(
@@ -302,6 +358,8 @@ class ImageMachine(RuleBasedStateMachine):
         m.purge_after = m.clock
         if m.running:
             m.purge_after = max(m.purge_after, m.held + 60)
+        if m.render_until:
+            m.purge_after = max(m.purge_after, m.render_until + 60)
         if m.state is not State.EXPIRED:
             m.purge_after = max(m.purge_after, m.expires + 300)
         m.state = State.DELETED
@@ -322,8 +380,9 @@ class ImageMachine(RuleBasedStateMachine):
             assert image.running is m.running
         assert (image.ready_at is not None) is (m.state is State.READY) or m.state is State.DELETED
         assert (image.purged_at is not None) is m.purged
-        if m.state is State.READY:
-            assert (image.variants, image.sha256) == (VARIANTS, FACTS.sha256)
+        if m.accepted and m.state is not State.DELETED:  # also while it is processed again, and if that fails
+            expected = (*VARIANTS, ON_DEMAND) if m.rendered else VARIANTS
+            assert (image.variants, image.sha256) == (expected, FACTS.sha256)
             assert image.facts is not None
             assert image.facts.perceptual_hash == FACTS.perceptual_hash
         if m.purged:

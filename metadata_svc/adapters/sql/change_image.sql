@@ -6,13 +6,13 @@ WITH changed AS (
     SET (
         state, version, revision, filename, content_type, size, sha256, presets, updated_at, ready_at, attempt,
         counted, running, held_until, format, width, height, frames, thumbhash, color, perceptual_hash, variants,
-        problem_type, problem_title, problem_detail, original_removed_at, purged_at, due_at
+        problem_type, problem_title, problem_detail, original_removed_at, purged_at, due_at, render_until
     ) = (
         SELECT
             r.state, r.version, r.revision, r.filename, r.content_type, r.size, r.sha256, r.presets, r.updated_at,
             r.ready_at, r.attempt, r.counted, r.running, r.held_until, r.format, r.width, r.height, r.frames,
             r.thumbhash, r.color, r.perceptual_hash, r.variants, r.problem_type, r.problem_title, r.problem_detail,
-            r.original_removed_at, r.purged_at, r.due_at
+            r.original_removed_at, r.purged_at, r.due_at, r.render_until
         FROM jsonb_populate_record(i, $4::jsonb) r
     )
     WHERE i.tenant_id = $1 AND i.id = $2 AND i.version = $3

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x61rkroom/image/v1/image.proto\x12\x11\x64\x61rkroom.image.v1\":\n\x13RequeueImageRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\"*\n\x14RequeueImageResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t2o\n\x0cImageService\x12_\n\x0cRequeueImage\x12&.darkroom.image.v1.RequeueImageRequest\x1a\'.darkroom.image.v1.RequeueImageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x64\x61rkroom/image/v1/image.proto\x12\x11\x64\x61rkroom.image.v1\":\n\x13RequeueImageRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\"*\n\x14RequeueImageResponse\x12\x12\n\nmessage_id\x18\x01 \x01(\t\"D\n\rRenderRequest\x12\x11\n\ttenant_id\x18\x01 \x01(\t\x12\x10\n\x08image_id\x18\x02 \x01(\t\x12\x0e\n\x06preset\x18\x03 \x01(\t\"=\n\x0eRenderResponse\x12+\n\x07variant\x18\x01 \x01(\x0b\x32\x1a.darkroom.image.v1.Variant\"g\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x14\n\x0c\x63ontent_type\x18\x03 \x01(\t\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x0c\n\x04size\x18\x06 \x01(\x03\x32\xbe\x01\n\x0cImageService\x12_\n\x0cRequeueImage\x12&.darkroom.image.v1.RequeueImageRequest\x1a\'.darkroom.image.v1.RequeueImageResponse\x12M\n\x06Render\x12 .darkroom.image.v1.RenderRequest\x1a!.darkroom.image.v1.RenderResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REQUEUEIMAGEREQUEST']._serialized_end=110
   _globals['_REQUEUEIMAGERESPONSE']._serialized_start=112
   _globals['_REQUEUEIMAGERESPONSE']._serialized_end=154
-  _globals['_IMAGESERVICE']._serialized_start=156
-  _globals['_IMAGESERVICE']._serialized_end=267
+  _globals['_RENDERREQUEST']._serialized_start=156
+  _globals['_RENDERREQUEST']._serialized_end=224
+  _globals['_RENDERRESPONSE']._serialized_start=226
+  _globals['_RENDERRESPONSE']._serialized_end=287
+  _globals['_VARIANT']._serialized_start=289
+  _globals['_VARIANT']._serialized_end=392
+  _globals['_IMAGESERVICE']._serialized_start=395
+  _globals['_IMAGESERVICE']._serialized_end=585
 # @@protoc_insertion_point(module_scope)

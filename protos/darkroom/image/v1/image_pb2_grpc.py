@@ -40,6 +40,11 @@ class ImageServiceStub:
                 request_serializer=darkroom_dot_image_dot_v1_dot_image__pb2.RequeueImageRequest.SerializeToString,
                 response_deserializer=darkroom_dot_image_dot_v1_dot_image__pb2.RequeueImageResponse.FromString,
                 _registered_method=True)
+        self.Render = channel.unary_unary(
+                '/darkroom.image.v1.ImageService/Render',
+                request_serializer=darkroom_dot_image_dot_v1_dot_image__pb2.RenderRequest.SerializeToString,
+                response_deserializer=darkroom_dot_image_dot_v1_dot_image__pb2.RenderResponse.FromString,
+                _registered_method=True)
 
 
 class ImageServiceServicer:
@@ -54,6 +59,17 @@ class ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Render(self, request, context):
+        """Makes a variant of a READY image that it does not have yet, and records it. Idempotent: who asks for the same while
+        it is being made waits for it, and one that is there is returned. The work goes on when the caller's deadline ends:
+        the next call finds it done, or further on. NOT_FOUND for an unknown preset, FAILED_PRECONDITION for an image that
+        is not READY or has no original any more, UNAVAILABLE with a time to wait where too much is waiting already,
+        RESOURCE_EXHAUSTED where too much of it is this tenant's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ImageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +77,11 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.RequeueImage,
                     request_deserializer=darkroom_dot_image_dot_v1_dot_image__pb2.RequeueImageRequest.FromString,
                     response_serializer=darkroom_dot_image_dot_v1_dot_image__pb2.RequeueImageResponse.SerializeToString,
+            ),
+            'Render': grpc.unary_unary_rpc_method_handler(
+                    servicer.Render,
+                    request_deserializer=darkroom_dot_image_dot_v1_dot_image__pb2.RenderRequest.FromString,
+                    response_serializer=darkroom_dot_image_dot_v1_dot_image__pb2.RenderResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +112,33 @@ class ImageService:
             '/darkroom.image.v1.ImageService/RequeueImage',
             darkroom_dot_image_dot_v1_dot_image__pb2.RequeueImageRequest.SerializeToString,
             darkroom_dot_image_dot_v1_dot_image__pb2.RequeueImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Render(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/darkroom.image.v1.ImageService/Render',
+            darkroom_dot_image_dot_v1_dot_image__pb2.RenderRequest.SerializeToString,
+            darkroom_dot_image_dot_v1_dot_image__pb2.RenderResponse.FromString,
             options,
             channel_credentials,
             insecure,

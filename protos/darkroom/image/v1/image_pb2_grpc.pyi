@@ -37,6 +37,13 @@ class ImageServiceStub:
     """Puts a processing message for an image on the queue, for one whose event was lost. Harmless for an image that is
     settled or in work: the worker finds out.
     """
+    Render: _grpc.UnaryUnaryMultiCallable[_image_pb2.RenderRequest, _image_pb2.RenderResponse]
+    """Makes a variant of a READY image that it does not have yet, and records it. Idempotent: who asks for the same while
+    it is being made waits for it, and one that is there is returned. The work goes on when the caller's deadline ends:
+    the next call finds it done, or further on. NOT_FOUND for an unknown preset, FAILED_PRECONDITION for an image that
+    is not READY or has no original any more, UNAVAILABLE with a time to wait where too much is waiting already,
+    RESOURCE_EXHAUSTED where too much of it is this tenant's.
+    """
 
 @_typing.type_check_only
 class ImageServiceAsyncStub(ImageServiceStub):
@@ -46,6 +53,13 @@ class ImageServiceAsyncStub(ImageServiceStub):
     RequeueImage: _aio.UnaryUnaryMultiCallable[_image_pb2.RequeueImageRequest, _image_pb2.RequeueImageResponse]  # type: ignore[assignment]
     """Puts a processing message for an image on the queue, for one whose event was lost. Harmless for an image that is
     settled or in work: the worker finds out.
+    """
+    Render: _aio.UnaryUnaryMultiCallable[_image_pb2.RenderRequest, _image_pb2.RenderResponse]  # type: ignore[assignment]
+    """Makes a variant of a READY image that it does not have yet, and records it. Idempotent: who asks for the same while
+    it is being made waits for it, and one that is there is returned. The work goes on when the caller's deadline ends:
+    the next call finds it done, or further on. NOT_FOUND for an unknown preset, FAILED_PRECONDITION for an image that
+    is not READY or has no original any more, UNAVAILABLE with a time to wait where too much is waiting already,
+    RESOURCE_EXHAUSTED where too much of it is this tenant's.
     """
 
 class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,6 +73,19 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_image_pb2.RequeueImageResponse, _abc.Awaitable[_image_pb2.RequeueImageResponse]]:
         """Puts a processing message for an image on the queue, for one whose event was lost. Harmless for an image that is
         settled or in work: the worker finds out.
+        """
+
+    @_abc_1.abstractmethod
+    def Render(
+        self,
+        request: _image_pb2.RenderRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_image_pb2.RenderResponse, _abc.Awaitable[_image_pb2.RenderResponse]]:
+        """Makes a variant of a READY image that it does not have yet, and records it. Idempotent: who asks for the same while
+        it is being made waits for it, and one that is there is returned. The work goes on when the caller's deadline ends:
+        the next call finds it done, or further on. NOT_FOUND for an unknown preset, FAILED_PRECONDITION for an image that
+        is not READY or has no original any more, UNAVAILABLE with a time to wait where too much is waiting already,
+        RESOURCE_EXHAUSTED where too much of it is this tenant's.
         """
 
 def add_ImageServiceServicer_to_server(servicer: ImageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -167,11 +167,11 @@ class Image(_message.Message):
 
     @_builtins.property
     def facts(self) -> Global___Facts:
-        """The file itself, as the decoder saw it; set once READY."""
+        """The file itself, as the decoder saw it; set once READY for the first time."""
 
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
-        """Its variants, by name."""
+        """Its variants, by name. While it is processed again, and if that fails, those that it had before."""
 
     @_builtins.property
     def problem(self) -> Global___Problem:
@@ -191,7 +191,7 @@ class Image(_message.Message):
 
     @_builtins.property
     def ready_at(self) -> _timestamp_pb2.Timestamp:
-        """When it became READY; not set before."""
+        """When it became READY; set only while it is."""
 
     def __init__(
         self,
@@ -1289,6 +1289,56 @@ class DeleteImageResponse(_message.Message):
 Global___DeleteImageResponse: _TypeAlias = DeleteImageResponse  # noqa: Y015
 
 @_typing.final
+class ReprocessImageRequest(_message.Message):
+    """Request of ReprocessImage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant that asks."""
+    image_id: _builtins.str
+    """The image."""
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReprocessImageRequest: _TypeAlias = ReprocessImageRequest  # noqa: Y015
+
+@_typing.final
+class ReprocessImageResponse(_message.Message):
+    """Response of ReprocessImage."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def image(self) -> Global___Image:
+        """The image as it stands now: in the state PROCESSING."""
+
+    def __init__(
+        self,
+        *,
+        image: Global___Image | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReprocessImageResponse: _TypeAlias = ReprocessImageResponse  # noqa: Y015
+
+@_typing.final
 class GetUsageRequest(_message.Message):
     """Request of GetUsage."""
 
@@ -1423,6 +1473,8 @@ class Job(_message.Message):
     PRESETS_FIELD_NUMBER: _builtins.int
     MEDIA_PREFIX_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    VARIANTS_FIELD_NUMBER: _builtins.int
+    FACTS_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Fencing token; every later call of the attempt carries it."""
     tenant_id: _builtins.str
@@ -1443,6 +1495,14 @@ class Job(_message.Message):
     def presets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the presets asked for; empty for all eager ones."""
 
+    @_builtins.property
+    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
+        """The variants that the image has from an earlier run: what would come out the same need not be made again."""
+
+    @_builtins.property
+    def facts(self) -> Global___Facts:
+        """What an earlier run saw; not set where there was none."""
+
     def __init__(
         self,
         *,
@@ -1455,10 +1515,12 @@ class Job(_message.Message):
         presets: _abc.Iterable[_builtins.str] | None = ...,
         media_prefix: _builtins.str = ...,
         traceparent: _builtins.str = ...,
+        variants: _abc.Iterable[Global___Variant] | None = ...,
+        facts: Global___Facts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "content_type", b"content_type", "image_id", b"image_id", "media_prefix", b"media_prefix", "presets", b"presets", "sha256", b"sha256", "size", b"size", "tenant_id", b"tenant_id", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "content_type", b"content_type", "facts", b"facts", "image_id", b"image_id", "media_prefix", b"media_prefix", "presets", b"presets", "sha256", b"sha256", "size", b"size", "tenant_id", b"tenant_id", "traceparent", b"traceparent", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1789,6 +1851,176 @@ class HandBackProcessingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HandBackProcessingResponse: _TypeAlias = HandBackProcessingResponse  # noqa: Y015
+
+@_typing.final
+class BeginRenderingRequest(_message.Message):
+    """Request of BeginRendering."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    PRESET_FIELD_NUMBER: _builtins.int
+    LEASE_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    image_id: _builtins.str
+    """The image."""
+    preset: _builtins.str
+    """Name of the preset."""
+    @_builtins.property
+    def lease(self) -> _duration_pb2.Duration:
+        """How long the making may take: until then, objects of the image can come into being."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+        preset: _builtins.str = ...,
+        lease: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_id", b"image_id", "lease", b"lease", "preset", b"preset", "tenant_id", b"tenant_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginRenderingRequest: _TypeAlias = BeginRenderingRequest  # noqa: Y015
+
+@_typing.final
+class BeginRenderingResponse(_message.Message):
+    """Response of BeginRendering."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    RENDERING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def variant(self) -> Global___Variant:
+        """Nothing: the image has that variant."""
+
+    @_builtins.property
+    def rendering(self) -> Global___Rendering:
+        """Make it."""
+
+    def __init__(
+        self,
+        *,
+        variant: Global___Variant | None = ...,
+        rendering: Global___Rendering | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "rendering", b"rendering", "variant", b"variant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "rendering", b"rendering", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["variant", "rendering"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___BeginRenderingResponse: _TypeAlias = BeginRenderingResponse  # noqa: Y015
+
+@_typing.final
+class Rendering(_message.Message):
+    """What is needed to make a variant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    ORIGINAL_KEY_FIELD_NUMBER: _builtins.int
+    CONTENT_TYPE_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    MEDIA_PREFIX_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """Fencing token, for RecordVariant."""
+    original_key: _builtins.str
+    """Key of the original in the incoming bucket."""
+    content_type: _builtins.str
+    """The announced media type."""
+    size: _builtins.int
+    """The size of the original in bytes."""
+    sha256: _builtins.bytes
+    """SHA-256 of the original, 32 bytes."""
+    media_prefix: _builtins.str
+    """What every key of a variant starts with."""
+    def __init__(
+        self,
+        *,
+        attempt: _builtins.int = ...,
+        original_key: _builtins.str = ...,
+        content_type: _builtins.str = ...,
+        size: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+        media_prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "content_type", b"content_type", "media_prefix", b"media_prefix", "original_key", b"original_key", "sha256", b"sha256", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rendering: _TypeAlias = Rendering  # noqa: Y015
+
+@_typing.final
+class RecordVariantRequest(_message.Message):
+    """Request of RecordVariant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_ID_FIELD_NUMBER: _builtins.int
+    IMAGE_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    VARIANT_FIELD_NUMBER: _builtins.int
+    tenant_id: _builtins.str
+    """The tenant."""
+    image_id: _builtins.str
+    """The image."""
+    attempt: _builtins.int
+    """The attempt that BeginRendering named."""
+    @_builtins.property
+    def variant(self) -> Global___Variant:
+        """What was made, under its key in the media bucket."""
+
+    def __init__(
+        self,
+        *,
+        tenant_id: _builtins.str = ...,
+        image_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        variant: Global___Variant | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["variant", b"variant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "image_id", b"image_id", "tenant_id", b"tenant_id", "variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordVariantRequest: _TypeAlias = RecordVariantRequest  # noqa: Y015
+
+@_typing.final
+class RecordVariantResponse(_message.Message):
+    """Response of RecordVariant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def variant(self) -> Global___Variant:
+        """The image's variant of that name."""
+
+    def __init__(
+        self,
+        *,
+        variant: Global___Variant | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["variant", b"variant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["variant", b"variant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordVariantResponse: _TypeAlias = RecordVariantResponse  # noqa: Y015
 
 @_typing.final
 class AbandonProcessingRequest(_message.Message):

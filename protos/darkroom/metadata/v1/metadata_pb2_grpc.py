@@ -79,6 +79,11 @@ class MetadataServiceStub:
                 request_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.DeleteImageRequest.SerializeToString,
                 response_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.DeleteImageResponse.FromString,
                 _registered_method=True)
+        self.ReprocessImage = channel.unary_unary(
+                '/darkroom.metadata.v1.MetadataService/ReprocessImage',
+                request_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.ReprocessImageRequest.SerializeToString,
+                response_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.ReprocessImageResponse.FromString,
+                _registered_method=True)
         self.GetUsage = channel.unary_unary(
                 '/darkroom.metadata.v1.MetadataService/GetUsage',
                 request_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.GetUsageRequest.SerializeToString,
@@ -108,6 +113,16 @@ class MetadataServiceStub:
                 '/darkroom.metadata.v1.MetadataService/HandBackProcessing',
                 request_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.HandBackProcessingRequest.SerializeToString,
                 response_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.HandBackProcessingResponse.FromString,
+                _registered_method=True)
+        self.BeginRendering = channel.unary_unary(
+                '/darkroom.metadata.v1.MetadataService/BeginRendering',
+                request_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.BeginRenderingRequest.SerializeToString,
+                response_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.BeginRenderingResponse.FromString,
+                _registered_method=True)
+        self.RecordVariant = channel.unary_unary(
+                '/darkroom.metadata.v1.MetadataService/RecordVariant',
+                request_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.RecordVariantRequest.SerializeToString,
+                response_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.RecordVariantResponse.FromString,
                 _registered_method=True)
         self.AbandonProcessing = channel.unary_unary(
                 '/darkroom.metadata.v1.MetadataService/AbandonProcessing',
@@ -196,6 +211,15 @@ class MetadataServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReprocessImage(self, request, context):
+        """Orders the processing of an image that is READY or FAILED anew; its variants stay until the new ones are there.
+        Nothing changes for one that is in work already. FAILED_PRECONDITION in any other state, and where the original is
+        gone or about to go.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetUsage(self, request, context):
         """A tenant's counts, bytes and limits.
         """
@@ -234,6 +258,22 @@ class MetadataServiceServicer:
 
     def HandBackProcessing(self, request, context):
         """Hands an attempt back unfinished (a drain): it does not count.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginRendering(self, request, context):
+        """Says what is needed to make one more variant of a READY image, or which one there is. FAILED_PRECONDITION in any
+        other state, and where the original is gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordVariant(self, request, context):
+        """Adds a variant that was made on demand to its image. ABORTED where the image was processed again or deleted since
+        BeginRendering. A variant of that name that is there already stays, and is returned.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -310,6 +350,11 @@ def add_MetadataServiceServicer_to_server(servicer, server):
                     request_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.DeleteImageRequest.FromString,
                     response_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.DeleteImageResponse.SerializeToString,
             ),
+            'ReprocessImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReprocessImage,
+                    request_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.ReprocessImageRequest.FromString,
+                    response_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.ReprocessImageResponse.SerializeToString,
+            ),
             'GetUsage': grpc.unary_unary_rpc_method_handler(
                     servicer.GetUsage,
                     request_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.GetUsageRequest.FromString,
@@ -339,6 +384,16 @@ def add_MetadataServiceServicer_to_server(servicer, server):
                     servicer.HandBackProcessing,
                     request_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.HandBackProcessingRequest.FromString,
                     response_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.HandBackProcessingResponse.SerializeToString,
+            ),
+            'BeginRendering': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginRendering,
+                    request_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.BeginRenderingRequest.FromString,
+                    response_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.BeginRenderingResponse.SerializeToString,
+            ),
+            'RecordVariant': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordVariant,
+                    request_deserializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.RecordVariantRequest.FromString,
+                    response_serializer=darkroom_dot_metadata_dot_v1_dot_metadata__pb2.RecordVariantResponse.SerializeToString,
             ),
             'AbandonProcessing': grpc.unary_unary_rpc_method_handler(
                     servicer.AbandonProcessing,
@@ -593,6 +648,33 @@ class MetadataService:
             _registered_method=True)
 
     @staticmethod
+    def ReprocessImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/darkroom.metadata.v1.MetadataService/ReprocessImage',
+            darkroom_dot_metadata_dot_v1_dot_metadata__pb2.ReprocessImageRequest.SerializeToString,
+            darkroom_dot_metadata_dot_v1_dot_metadata__pb2.ReprocessImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetUsage(request,
             target,
             options=(),
@@ -744,6 +826,60 @@ class MetadataService:
             '/darkroom.metadata.v1.MetadataService/HandBackProcessing',
             darkroom_dot_metadata_dot_v1_dot_metadata__pb2.HandBackProcessingRequest.SerializeToString,
             darkroom_dot_metadata_dot_v1_dot_metadata__pb2.HandBackProcessingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginRendering(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/darkroom.metadata.v1.MetadataService/BeginRendering',
+            darkroom_dot_metadata_dot_v1_dot_metadata__pb2.BeginRenderingRequest.SerializeToString,
+            darkroom_dot_metadata_dot_v1_dot_metadata__pb2.BeginRenderingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordVariant(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/darkroom.metadata.v1.MetadataService/RecordVariant',
+            darkroom_dot_metadata_dot_v1_dot_metadata__pb2.RecordVariantRequest.SerializeToString,
+            darkroom_dot_metadata_dot_v1_dot_metadata__pb2.RecordVariantResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -56,6 +56,11 @@ class MetadataServiceStub:
     """Moves the upload deadline of an image that still awaits its bytes. FAILED_PRECONDITION in any other state."""
     DeleteImage: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.DeleteImageRequest, _metadata_pb2.DeleteImageResponse]
     """Turns an image into a tombstone and orders the removal of every object of it. Idempotent."""
+    ReprocessImage: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.ReprocessImageRequest, _metadata_pb2.ReprocessImageResponse]
+    """Orders the processing of an image that is READY or FAILED anew; its variants stay until the new ones are there.
+    Nothing changes for one that is in work already. FAILED_PRECONDITION in any other state, and where the original is
+    gone or about to go.
+    """
     GetUsage: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.GetUsageRequest, _metadata_pb2.GetUsageResponse]
     """A tenant's counts, bytes and limits."""
     BeginProcessing: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.BeginProcessingRequest, _metadata_pb2.BeginProcessingResponse]
@@ -70,6 +75,14 @@ class MetadataServiceStub:
     """
     HandBackProcessing: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.HandBackProcessingRequest, _metadata_pb2.HandBackProcessingResponse]
     """Hands an attempt back unfinished (a drain): it does not count."""
+    BeginRendering: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.BeginRenderingRequest, _metadata_pb2.BeginRenderingResponse]
+    """Says what is needed to make one more variant of a READY image, or which one there is. FAILED_PRECONDITION in any
+    other state, and where the original is gone.
+    """
+    RecordVariant: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.RecordVariantRequest, _metadata_pb2.RecordVariantResponse]
+    """Adds a variant that was made on demand to its image. ABORTED where the image was processed again or deleted since
+    BeginRendering. A variant of that name that is there already stays, and is returned.
+    """
     AbandonProcessing: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.AbandonProcessingRequest, _metadata_pb2.AbandonProcessingResponse]
     """Makes an image FAILED whose message arrived in the dead-letter queue. A terminal state stays as it is."""
     ExpireUpload: _grpc.UnaryUnaryMultiCallable[_metadata_pb2.ExpireUploadRequest, _metadata_pb2.ExpireUploadResponse]
@@ -107,6 +120,11 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """Moves the upload deadline of an image that still awaits its bytes. FAILED_PRECONDITION in any other state."""
     DeleteImage: _aio.UnaryUnaryMultiCallable[_metadata_pb2.DeleteImageRequest, _metadata_pb2.DeleteImageResponse]  # type: ignore[assignment]
     """Turns an image into a tombstone and orders the removal of every object of it. Idempotent."""
+    ReprocessImage: _aio.UnaryUnaryMultiCallable[_metadata_pb2.ReprocessImageRequest, _metadata_pb2.ReprocessImageResponse]  # type: ignore[assignment]
+    """Orders the processing of an image that is READY or FAILED anew; its variants stay until the new ones are there.
+    Nothing changes for one that is in work already. FAILED_PRECONDITION in any other state, and where the original is
+    gone or about to go.
+    """
     GetUsage: _aio.UnaryUnaryMultiCallable[_metadata_pb2.GetUsageRequest, _metadata_pb2.GetUsageResponse]  # type: ignore[assignment]
     """A tenant's counts, bytes and limits."""
     BeginProcessing: _aio.UnaryUnaryMultiCallable[_metadata_pb2.BeginProcessingRequest, _metadata_pb2.BeginProcessingResponse]  # type: ignore[assignment]
@@ -121,6 +139,14 @@ class MetadataServiceAsyncStub(MetadataServiceStub):
     """
     HandBackProcessing: _aio.UnaryUnaryMultiCallable[_metadata_pb2.HandBackProcessingRequest, _metadata_pb2.HandBackProcessingResponse]  # type: ignore[assignment]
     """Hands an attempt back unfinished (a drain): it does not count."""
+    BeginRendering: _aio.UnaryUnaryMultiCallable[_metadata_pb2.BeginRenderingRequest, _metadata_pb2.BeginRenderingResponse]  # type: ignore[assignment]
+    """Says what is needed to make one more variant of a READY image, or which one there is. FAILED_PRECONDITION in any
+    other state, and where the original is gone.
+    """
+    RecordVariant: _aio.UnaryUnaryMultiCallable[_metadata_pb2.RecordVariantRequest, _metadata_pb2.RecordVariantResponse]  # type: ignore[assignment]
+    """Adds a variant that was made on demand to its image. ABORTED where the image was processed again or deleted since
+    BeginRendering. A variant of that name that is there already stays, and is returned.
+    """
     AbandonProcessing: _aio.UnaryUnaryMultiCallable[_metadata_pb2.AbandonProcessingRequest, _metadata_pb2.AbandonProcessingResponse]  # type: ignore[assignment]
     """Makes an image FAILED whose message arrived in the dead-letter queue. A terminal state stays as it is."""
     ExpireUpload: _aio.UnaryUnaryMultiCallable[_metadata_pb2.ExpireUploadRequest, _metadata_pb2.ExpireUploadResponse]  # type: ignore[assignment]
@@ -205,6 +231,17 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         """Turns an image into a tombstone and orders the removal of every object of it. Idempotent."""
 
     @_abc_1.abstractmethod
+    def ReprocessImage(
+        self,
+        request: _metadata_pb2.ReprocessImageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_pb2.ReprocessImageResponse, _abc.Awaitable[_metadata_pb2.ReprocessImageResponse]]:
+        """Orders the processing of an image that is READY or FAILED anew; its variants stay until the new ones are there.
+        Nothing changes for one that is in work already. FAILED_PRECONDITION in any other state, and where the original is
+        gone or about to go.
+        """
+
+    @_abc_1.abstractmethod
     def GetUsage(
         self,
         request: _metadata_pb2.GetUsageRequest,
@@ -253,6 +290,26 @@ class MetadataServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_metadata_pb2.HandBackProcessingResponse, _abc.Awaitable[_metadata_pb2.HandBackProcessingResponse]]:
         """Hands an attempt back unfinished (a drain): it does not count."""
+
+    @_abc_1.abstractmethod
+    def BeginRendering(
+        self,
+        request: _metadata_pb2.BeginRenderingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_pb2.BeginRenderingResponse, _abc.Awaitable[_metadata_pb2.BeginRenderingResponse]]:
+        """Says what is needed to make one more variant of a READY image, or which one there is. FAILED_PRECONDITION in any
+        other state, and where the original is gone.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordVariant(
+        self,
+        request: _metadata_pb2.RecordVariantRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metadata_pb2.RecordVariantResponse, _abc.Awaitable[_metadata_pb2.RecordVariantResponse]]:
+        """Adds a variant that was made on demand to its image. ABORTED where the image was processed again or deleted since
+        BeginRendering. A variant of that name that is there already stays, and is returned.
+        """
 
     @_abc_1.abstractmethod
     def AbandonProcessing(
