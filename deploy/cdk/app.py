@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from aws_cdk import App
 
-from deploy.cdk.settings import Environment
+from deploy.cdk.settings import AwsEnvironment, Environment
 from deploy.cdk.stacks.core import Core
 from deploy.cdk.stacks.edge import Edge
+from deploy.cdk.stacks.network import Network
 
 
 def build(env: Environment, folder: str | None = None) -> App:
     """The app of one environment; `folder` is where `synth` writes (a temporary one where it is None)."""
     app = App(analytics_reporting=False, outdir=folder)
-    Core(app, env)
+    core = Core(app, env)
+    if isinstance(env, AwsEnvironment):
+        Network(app, env, core=core)
     Edge(app, env)
     return app

@@ -10,7 +10,8 @@ from deploy.cdk.settings import Environment
 
 
 class Key(Construct):
-    """One key for everything that `Core` stores. Yearly rotation; used by AWS's own services for this account only.
+    """One key for everything that is stored: objects, messages, secrets, rows, logs. Yearly rotation; AWS's own
+    services use it for this account only.
 
     The account's policies decide who else uses it. A role that signs URLs needs it too, because S3 acts for the signer:
     `kms:GenerateDataKey` to write, `kms:Decrypt` to read and to complete a multipart upload.
@@ -22,7 +23,7 @@ class Key(Construct):
         self.resource = aws_kms.CfnKey(
             self,
             "Key",
-            description=f"{names.PRODUCT} {env.stage}: buckets, queues, topics, secrets",
+            description=f"{names.PRODUCT} {env.stage}: buckets, queues, topics, secrets, database, logs",
             enable_key_rotation=True,
             pending_window_in_days=30 if env.keep_data else 7,
             key_policy={
@@ -42,6 +43,28 @@ class Key(Construct):
                         "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
                         "Resource": "*",
                         "Condition": from_here,
+                    },
+                    {
+                        # CloudWatch Logs user guide, "Encrypt log data using AWS KMS": the context is the log group.
+                        "Sid": "LogGroupsOfThisEnvironment",
+                        "Effect": "Allow",
+                        "Principal": {"Service": f"logs.{env.region}.amazonaws.com"},
+                        "Action": [
+                            "kms:Encrypt",
+                            "kms:Decrypt",
+                            "kms:ReEncrypt*",
+                            "kms:GenerateDataKey*",
+                            "kms:Describe*",
+                        ],
+                        "Resource": "*",
+                        "Condition": {
+                            "ArnLike": {
+                                "kms:EncryptionContext:aws:logs:arn": [
+                                    names.arn(env, "logs", f"log-group:/{names.PRODUCT}/{env.stage}/*"),
+                                    names.arn(env, "logs", f"log-group:aws-waf-logs-{names.PRODUCT}-{env.stage}-*"),
+                                ]
+                            }
+                        },
                     },
                 ],
             },
