@@ -20,8 +20,9 @@ from pillow_heif.as_plugin import HeifImageFile
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
-from image_svc.pipeline.headers import Header, inspect
+from image_svc.pipeline.headers import Header, gif, inspect, png
 from image_svc.pipeline.memory import peak_bytes
+from image_svc.pipeline.part import single_scan
 from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
 from image_svc.pipeline.types import Format, Reason, Rejected
 
@@ -52,6 +53,8 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+# Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
+_CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
 # Their readers give the picture upright, its dimensions too.
 _SELF_TURNING: Final = frozenset({Format.TIFF, Format.HEIF})
 _LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
@@ -62,6 +65,7 @@ class Opened:
     """A file whose header is known and within the caps; no pixel is decoded yet."""
 
     format: Format
+    data: mmap
     header: Header
     picture: Image.Image
     # As stored. Of its own, because shrinking a JPEG while it is decoded changes the picture's.
@@ -94,7 +98,7 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     header = inspect(data, format_, caps)
     if header.size is not None:
         caps.check_pixels(header.size[0], header.size[1], 0)
-    picture = _guarded(lambda: _OPENERS[format_](data))
+    picture = _guarded(lambda: _OPENERS[format_](single_scan(data, header)))
     # Two readers of one header must agree, or one of them was lied to.
     if header.size is not None and picture.size != header.size and format_ is not Format.GIF:
         raise Rejected(Reason.NOT_AN_IMAGE, "The file's header contradicts itself.")
@@ -104,6 +108,7 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     orientation = 1 if format_ in _SELF_TURNING else _orientation(picture)
     return Opened(
         format_,
+        data,
         header,
         picture,
         picture.size,
@@ -135,9 +140,22 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     )
     caps.check_pixels(*full, needs)
     _check_tiles(picture)
+    tiles = list(getattr(picture, "tile", ()))
     _guarded(picture.load)
+    if opened.format in _CHECKS and _may_lack_rows(opened, tiles):
+        _guarded(lambda: _CHECKS[opened.format](opened.data))
     ready: Image.Image = _guarded(lambda: resizable(picture))
     return ready
+
+
+def _may_lack_rows(opened: Opened, tiles: list[Any]) -> bool:
+    """Whether the last row is as Pillow made it before there were pixels, all zero or all transparent."""
+    if opened.format is Format.PNG and png.interlaced(opened.data):
+        return True  # the last row is not the last one there
+    picture = opened.picture
+    left, _, right, bottom = (tiles[0][1] if tiles else None) or (0, 0, *picture.size)
+    transparent = picture.info.get("transparency", 0) if opened.format is Format.GIF else 0
+    return not picture.crop((left, bottom - 1, right, bottom)).tobytes().strip(bytes([transparent]))
 
 
 def frame(opened: Opened, number: int) -> tuple[Image.Image, float]:

@@ -11,18 +11,26 @@ from image_svc.pipeline.types import Reason, Rejected
 class Header:
     """What a file announces. `size` is set where the parser reads it; `stored_bytes_per_pixel` is what the decoder must
 
-    hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans).
+    hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `single_scan_end` is
+    where the only scan of a JPEG ends. `color` are code points of ITU-T H.273 for colour primaries and transfer.
     """
 
     frames: int = 1
     size: tuple[int, int] | None = None
     components: int | None = None
     stored_bytes_per_pixel: float = 0.0
+    single_scan_end: int | None = None
+    color: tuple[int, int] | None = None
 
 
 def truncated() -> Rejected:
     """The verdict on a file that ends before its own structure does."""
     return Rejected(Reason.TRUNCATED, "The file ends before the picture does.")
+
+
+def damaged() -> Rejected:
+    """The verdict on a file whose own check sum, or a hole in it, says that something happened to it on its way."""
+    return Rejected(Reason.TRUNCATED, "The file is damaged: a part of the picture is missing.")
 
 
 def malformed(what: str) -> Rejected:

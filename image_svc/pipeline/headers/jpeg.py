@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import Final
 
 from image_svc.pipeline.caps import Caps
-from image_svc.pipeline.headers.header import Header, malformed, truncated
+from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
 _SOF_BASELINE: Final = (0xC0, 0xC1)
@@ -22,6 +22,34 @@ _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 # What a decoder keeps of each sample until the last scan: one 16-bit coefficient.
 _COEFFICIENT_BYTES: Final = 2
+# Coded data do not end in so many zeros and without an end marker, but what a download left out does.
+_HOLE: Final = bytes(8)
+_ALL_COEFFICIENTS: Final = (1 << 64) - 1
+
+
+@dataclass(slots=True)
+class _Received:
+    """Which coefficients of each component the scans have brought, and to what bit (G.1.1)."""
+
+    progressive: bool
+    components: bytes
+    # By component: a bit for each coefficient, for those that came at all and for those that came to their last bit.
+    whole: dict[int, int] = field(default_factory=dict)
+
+    def add(self, scan: bytes) -> None:
+        """Counts a scan's header (B.2.3)."""
+        names = scan[1 : 1 + 2 * scan[0] : 2]
+        first, last, bits = scan[1 + 2 * scan[0] : 4 + 2 * scan[0]]
+        if not self.progressive:
+            first, last, bits = 0, 63, 0
+        if bits & 15 == 0 and first <= last <= 63:
+            brought = (1 << last + 1) - (1 << first)
+            for name in names:
+                self.whole[name] = self.whole.get(name, 0) | brought
+
+    def all(self) -> bool:
+        """Whether nothing is missing, but perhaps the end of the last scan."""
+        return all(self.whole.get(name) == _ALL_COEFFICIENTS for name in self.components)
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
@@ -33,11 +61,14 @@ def inspect(data: mmap, caps: Caps) -> Header:
     samples = 0.0
     scans = 0
     several = False
+    received = _Received(False, b"")
+    end = None
     at = 2
     while match := _MARKER.search(data, at):
         marker = match[1][0]
         at = match.end()
         if marker == _EOI:
+            end = match.start()
             break
         if marker in _ALONE:
             continue
@@ -51,18 +82,25 @@ def inspect(data: mmap, caps: Caps) -> Header:
                 raise malformed("it has two frame headers")
             several = marker == _SOF_PROGRESSIVE
             frame, samples = _frame(data[at + 2 : at + length])
+            received = _Received(several, data[at + 8 : at + 8 + 3 * (frame.components or 0) : 3])
         elif marker == _SOS:
             if frame is None:
                 raise malformed("its data come before its header")
             scans += 1
             if scans > caps.max_scans:
                 raise Rejected(Reason.TOO_COMPLEX, f"The JPEG has more than {caps.max_scans} scans.")
+            if length < 6 or length < 6 + 2 * data[at + 2]:
+                raise malformed("the header of a scan is cut short")
             several = several or scans > 1 or data[at + 2] != frame.components
+            received.add(data[at + 2 : at + length])
         at += length
-    if frame is None or scans == 0:
+    if frame is None or scans == 0 or not received.all():
         raise truncated()
-    # A single scan of all components is decoded row by row; otherwise all coefficients wait for the last scan.
-    return replace(frame, stored_bytes_per_pixel=samples * _COEFFICIENT_BYTES) if several else frame
+    if end is None and data[-len(_HOLE) :] == _HOLE:
+        raise damaged()
+    if several:  # all coefficients wait for the last scan
+        return replace(frame, stored_bytes_per_pixel=samples * _COEFFICIENT_BYTES)
+    return replace(frame, single_scan_end=len(data) if end is None else end)  # decoded row by row
 
 
 def _frame(segment: bytes) -> tuple[Header, float]:

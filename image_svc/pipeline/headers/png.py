@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from mmap import mmap
 from typing import Final
 
 from image_svc.pipeline.caps import Caps
-from image_svc.pipeline.headers.header import Header, malformed, truncated
+from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
 _SIGNATURE_BYTES: Final = 8
@@ -15,32 +16,84 @@ _SIGNATURE_BYTES: Final = 8
 _MAX_CHUNK_INFLATED: Final = 1024 * 1024
 # Encoders write 8 KiB of data a chunk, and more; this many are only there to keep a parser busy.
 _MAX_CHUNKS: Final = 200_000
+# Without these there is no picture; their check sums are what tells a bit that has flipped.
+_PIXELS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"fdAT"})
+# Channels by colour type (11.2.1), and the passes of Adam7 (8.2): first column and row, steps across and down.
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+_PIECE: Final = 1 << 20
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
-    """Walks the chunks: dimensions, frames, and what the compressed text and profile chunks inflate to."""
+    """Walks the chunks: dimensions, frames, colour, check sums, and what compressed text and profiles inflate to."""
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise truncated() if len(data) < 33 else malformed("it has no header")
     size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    frames, inflated = 1, 0
-    at = _SIGNATURE_BYTES
-    for _ in range(_MAX_CHUNKS):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        body = at + 8
-        at = body + length + 4
-        if kind == b"IEND":
-            return Header(frames=frames, size=size)
-        # Whether the pixels are all there is for the decoder to say: some tools leave out the end.
-        if at > len(data):
-            return Header(frames=frames, size=size)
+    frames, controls, inflated = 1, 0, 0
+    color = None
+    for kind, body, length in _chunks(data):
+        if kind in _PIXELS and zlib.crc32(data[body - 4 : body + length]) != _number(data, body + length):
+            raise damaged()
         if kind == b"acTL":
-            frames = max(1, int.from_bytes(data[body : body + 4], "big"))
+            frames = max(1, _number(data, body))
             caps.check_frames(frames)
+        elif kind == b"fcTL":
+            controls += 1
+        elif kind == b"cICP" and length >= 2:
+            color = data[body], data[body + 1]
         elif kind in {b"zTXt", b"iCCP", b"iTXt"}:
             inflated += _inflated(_compressed_part(kind, data[body : body + length]))
             if inflated > caps.max_inflated_bytes:
                 raise _bomb()
+    if frames > 1 and controls < frames:
+        raise truncated()
+    return Header(frames=frames, size=size, color=color)
+
+
+def _chunks(data: mmap) -> Iterator[tuple[bytes, int, int]]:
+    """Kind, place and length of each whole chunk, up to the end: some tools leave that out."""
+    at = _SIGNATURE_BYTES
+    for _ in range(_MAX_CHUNKS):
+        length, kind = _number(data, at), data[at + 4 : at + 8]
+        body = at + 8
+        at = body + length + 4
+        if kind == b"IEND" or at > len(data):
+            return
+        yield kind, body, length
     raise Rejected(Reason.TOO_COMPLEX, f"The PNG has more than {_MAX_CHUNKS} chunks.")
+
+
+def _number(data: mmap, at: int) -> int:
+    return int.from_bytes(data[at : at + 4], "big")
+
+
+def interlaced(data: mmap) -> bool:
+    """Whether the pixels come in passes."""
+    return data[28] != 0
+
+
+def check_rows(data: mmap) -> None:
+    """Raises `Rejected` where the compressed pixels end, in good order, before the picture does.
+
+    Pillow takes that for the end of the picture and leaves the rest black. It costs inflating everything once more.
+    """
+    width, height = _number(data, 16), _number(data, 20)
+    bits = data[24] * _CHANNELS.get(data[25], 4)
+    passes = _ADAM7 if interlaced(data) else ((0, 0, 1, 1),)
+    missing = 0
+    for x, y, across, down in passes:
+        columns, rows = (width - x + across - 1) // across, (height - y + down - 1) // down
+        missing += rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
+    inflater = zlib.decompressobj()
+    for kind, body, length in _chunks(data):
+        if kind != b"IDAT":
+            continue
+        piece = data[body : body + length]
+        while missing > 0 and piece and not inflater.eof:
+            missing -= len(inflater.decompress(piece, _PIECE))
+            piece = inflater.unconsumed_tail
+    if missing > 0:
+        raise truncated()
 
 
 def _compressed_part(kind: bytes, body: bytes) -> bytes:
