@@ -78,7 +78,7 @@ def _findings(folder: Path) -> list[NagFinding]:
     if not (folder / REPORT).exists():
         return []
     logical = _logical_ids(folder)
-    (report,) = json.loads((folder / REPORT).read_text())["pluginReports"]
+    reports = json.loads((folder / REPORT).read_text())["pluginReports"]
     return [
         NagFinding(
             violation["ruleName"],
@@ -86,6 +86,7 @@ def _findings(folder: Path) -> list[NagFinding]:
             logical.get(construct["constructPath"], construct["constructPath"]),
             violation["description"],
         )
+        for report in reports  # cdk-nag's, and one of CDK's own warnings where it has some
         for violation in report["violations"]
         for construct in violation["violatingConstructs"]
     ]
@@ -114,7 +115,6 @@ def summary(made: Synthesis) -> str:
         most = sorted(kinds.items(), key=lambda pair: (-pair[1], pair[0]))[:3]
         shown = ", ".join(f"{count} {kind}" for kind, count in most)
         how = "inline" if size <= INLINE_LIMIT else "by a bucket"
-        lines.append(
-            f"  {made.path(stack)}  {sum(kinds.values()):>4} resources  {size / 1000:>6.1f} kB, deployed {how}  ({shown}, …)"
-        )
+        counted = f"{sum(kinds.values()):>4} resources  {size / 1000:>6.1f} kB, deployed {how}"
+        lines.append(f"  {made.path(stack)}  {counted}  ({shown}, …)")
     return "\n".join(lines)

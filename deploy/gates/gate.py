@@ -14,10 +14,14 @@ from deploy.cdk.synth import Synthesis, synthesise
 from deploy.gates import tools
 from deploy.gates.findings import Finding, Place, acknowledgements, bare, verdict
 
-# An account and an origin that stand for the reader's own: nothing is looked up in them.
+# What belongs to whoever deploys: examples that stand for the reader's own. Nothing is looked up in them.
 EXAMPLE: Final[Mapping[str, str]] = {
     "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
     "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
+    "DARKROOM_DEPLOY_LOAD_BALANCER__CERTIFICATE_ARN": (
+        "arn:aws:acm:ap-northeast-2:123456789012:certificate/0b1c2d3e-0000-4000-8000-000000000000"
+    ),
+    "DARKROOM_DEPLOY_LOAD_BALANCER__DOMAIN": "gateway.internal.example.com",
 }
 # Every stage as its file has it, and what changes the shape of the stacks beyond that.
 VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {

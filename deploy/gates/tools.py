@@ -30,9 +30,9 @@ class ToolError(Exception):
 
 def start_checkov(folder: Path) -> subprocess.Popen[str]:
     """Starts checkov over the folder, without looking anything up outside (`--skip-download`)."""
-    command = [CHECKOV, "--framework", "cloudformation", "--skip-download", "--compact", "--quiet", "-o", "json"]
+    options = ["--framework", "cloudformation", "--skip-download", "--compact", "--quiet", "--output", "json"]
     quiet = {name: value for name, value in os.environ.items() if name not in {"BC_API_KEY", "PRISMA_API_URL"}}
-    return _start([*command, "-d", folder], quiet | {"LOG_LEVEL": "ERROR"})
+    return _start([CHECKOV, *options, "--directory", folder], quiet | {"LOG_LEVEL": "ERROR"})
 
 
 def start_cfn_lint(folder: Path, regions: Sequence[str]) -> subprocess.Popen[str]:
@@ -67,9 +67,7 @@ def cfn_lint_findings(process: subprocess.Popen[str], folder: Path) -> Iterator[
         path = match["Location"]["Path"] or []
         resource = path[1] if len(path) > 1 and path[0] == "Resources" else ""
         where = "/".join(map(str, path[2:]))
-        yield Finding(
-            Place(variant, stack, resource, "cfn-lint", match["Rule"]["Id"]), f"{match['Message']} ({where})"
-        )
+        yield Finding(Place(variant, stack, resource, "cfn-lint", match["Rule"]["Id"]), f"{match['Message']} ({where})")
 
 
 def _templates(folder: Path) -> list[Path]:

@@ -6,7 +6,6 @@ from typing import Final
 from deploy.setup import environments, system
 from deploy.setup.console import SetupError, say
 
-
 _PARTS: Final = {"services": environments.ensure, "checkov": environments.ensure_checkov}
 
 

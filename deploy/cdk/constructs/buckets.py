@@ -8,6 +8,7 @@ from aws_cdk import CfnDeletionPolicy, aws_s3
 from constructs import Construct
 
 from deploy.cdk import names
+from deploy.cdk.acknowledge import acknowledge
 from deploy.cdk.constructs.key import Key
 from deploy.cdk.constructs.queues import Queues
 from deploy.cdk.settings import Environment
@@ -55,11 +56,10 @@ class Buckets(Construct):
         self._policy(
             "IncomingPolicy",
             self.incoming,
-            "incoming",
             oldest_signature=env.longest_ticket_seconds,
-            more=[create_only(names.bucket_arn(env, "incoming"))],
+            more=[create_only(self.incoming.attr_arn)],
         )
-        self._policy("MediaPolicy", self.media, "media", oldest_signature=env.longest_download_seconds, more=[])
+        self._policy("MediaPolicy", self.media, oldest_signature=env.longest_download_seconds, more=[])
 
     def _bucket(
         self,
@@ -118,6 +118,19 @@ class Buckets(Construct):
         keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
         bucket.cfn_options.deletion_policy = keep
         bucket.cfn_options.update_replace_policy = keep
+        acknowledge(
+            bucket,
+            "AwsSolutions-S1",
+            "CKV_AWS_18",
+            reason="Server access logs hold whole request addresses, so every presigned URL with its signature, and "
+            "come on best effort. An account that must audit reads turns on CloudTrail data events for both buckets.",
+        )
+        acknowledge(
+            bucket,
+            "CKV_AWS_21",
+            reason="Nothing here is ever overwritten: uploads are create-only and derivatives have names made of their "
+            "content. A deleted picture must be gone at once, which old versions would contradict.",
+        )
         return bucket
 
     def _lifecycle(self) -> list[aws_s3.CfnBucket.RuleProperty]:
@@ -151,12 +164,11 @@ class Buckets(Construct):
         self,
         construct_id: str,
         bucket: aws_s3.CfnBucket,
-        unit: str,
         *,
         oldest_signature: int,
         more: list[dict[str, Any]],
     ) -> None:
-        arn = names.bucket_arn(self._env, unit)
+        arn = bucket.attr_arn
         aws_s3.CfnBucketPolicy(
             self,
             construct_id,

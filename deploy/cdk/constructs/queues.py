@@ -8,6 +8,7 @@ from aws_cdk import aws_sqs
 from constructs import Construct
 
 from deploy.cdk import names
+from deploy.cdk.acknowledge import acknowledge
 from deploy.cdk.constructs.key import Key
 from deploy.cdk.settings import Environment
 
@@ -58,6 +59,14 @@ class Queues(Construct):
             redrive_policy={"deadLetterTargetArn": self.dead.attr_arn, "maxReceiveCount": MAX_RECEIVES},
             **encryption,
         )
+        if key is None:
+            for queue in (self.queue, self.dead):
+                acknowledge(
+                    queue,
+                    "CKV_AWS_27",
+                    reason="It is encrypted with SQS's own key (SqsManagedSseEnabled), which this check does not know. "
+                    "A key of the account's own is the setting encryption = kms.",
+                )
         self.policy = aws_sqs.CfnQueuePolicy(
             self,
             "Policy",

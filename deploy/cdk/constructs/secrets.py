@@ -8,6 +8,7 @@ from aws_cdk import CfnDeletionPolicy, aws_secretsmanager
 from constructs import Construct
 
 from deploy.cdk import names
+from deploy.cdk.acknowledge import acknowledge
 from deploy.cdk.constructs.key import Key
 from deploy.cdk.parameters import SECRETS, DatabaseSecret
 from deploy.cdk.settings import Environment
@@ -43,4 +44,19 @@ class DatabaseSecrets(Construct):
         keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
         resource.cfn_options.deletion_policy = keep
         resource.cfn_options.update_replace_policy = keep
+        if key is None:
+            acknowledge(
+                resource,
+                "CKV_AWS_149",
+                reason="It is encrypted with Secrets Manager's own KMS key of this account, at no cost. A key whose "
+                "policy is ours is the setting encryption = kms.",
+            )
+        acknowledge(
+            resource,
+            "AwsSolutions-SMG4",
+            reason="The emulator's database lives as long as its cluster, and nobody else reaches it."
+            if env.local
+            else "It is rotated on a schedule that the stack Database makes, because that knows the cluster; "
+            "the rule looks for schedules in this stack alone.",
+        )
         return resource
