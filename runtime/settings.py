@@ -23,6 +23,7 @@ from pydantic_settings import SettingsError as SourceError
 
 from runtime import logs
 from runtime.aws import AwsSettings, client
+from runtime.watched import LookAgain, Read, Stored
 
 
 class SettingsError(Exception):
@@ -69,6 +70,25 @@ async def load(cls: type[_Settings], aws: AioSession) -> _Settings:
         raise SettingsError(_told(cls, where.stage, error)) from None
     logs.set_level(settings.log_level)
     return settings
+
+
+async def reader(stack: AsyncExitStack, settings: ServiceSettings, aws: AioSession, name: str) -> Read | None:
+    """How to read the parameter of one setting anew, with a client that closes with the stack; None where the
+    environment sets it, so that nothing changes while the process runs.
+    """
+    cls = type(settings)
+    if name in EnvSettingsSource(cls)():
+        return None
+    ssm = await client(stack, aws, "ssm", settings)
+
+    async def read() -> Stored | None:
+        # By folder, as at the start: that is what the roles of the services allow.
+        try:
+            return (await _stored(ssm, cls, settings.stage)).get(name)
+        except (BotoCoreError, ClientError, OSError, TimeoutError) as error:
+            raise LookAgain(f"Parameter Store: {error or type(error).__name__}") from None
+
+    return read
 
 
 async def read_secret(secrets_manager: Any, name: str) -> dict[str, Any]:
@@ -129,11 +149,16 @@ def _variable(cls: type[AwsSettings], name: str) -> str:
 
 async def _parameters(cls: type[ServiceSettings], aws: AioSession, where: AwsSettings) -> dict[str, str]:
     """What Parameter Store holds for the service; its own folder over the shared one."""
-    values: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         ssm = await client(stack, aws, "ssm", where)
-        for folder in ("shared", cls.service):
-            prefix = f"/darkroom/{where.stage}/{folder}/"
-            async for page in ssm.get_paginator("get_parameters_by_path").paginate(Path=prefix):
-                values |= {item["Name"].removeprefix(prefix): item["Value"] for item in page["Parameters"]}
+        return {name: stored.text for name, stored in (await _stored(ssm, cls, where.stage)).items()}
+
+
+async def _stored(ssm: Any, cls: type[ServiceSettings], stage: str) -> dict[str, Stored]:
+    values: dict[str, Stored] = {}
+    for folder in ("shared", cls.service):
+        prefix = f"/darkroom/{stage}/{folder}/"
+        async for page in ssm.get_paginator("get_parameters_by_path").paginate(Path=prefix):
+            for item in page["Parameters"]:
+                values[item["Name"].removeprefix(prefix)] = Stored(item["Value"], int(item.get("Version", 0)))
     return values

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -14,6 +14,8 @@ _COLOR: Final = re.compile(r"#[0-9a-f]{6}")
 # A larger side than WebP can hold (16,383), and more output than any page asks for.
 _MAX_SIDE: Final = 8192
 _MAX_PRESETS: Final = 32
+_UNKNOWN: Final = re.compile("Object contains unknown field `(.*)`", re.DOTALL)
+_MISSING: Final = re.compile("Object missing required field `(.*)`")
 _DEFAULTS: Final = Path(__file__).parent.parent / "presets.json"
 
 # Media type and extension of each output format.
@@ -29,7 +31,7 @@ OutputFormat = Literal["webp", "jpeg", "avif", "png"]
 
 
 class PresetError(ValueError):
-    """The presets are not valid; the text says which one and why."""
+    """The presets are not valid; the text names preset and field, and says what is allowed."""
 
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -84,17 +86,50 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 def parse_presets(json_text: str | bytes) -> tuple[Preset, ...]:
-    """The presets in a JSON list of objects, in its order. Raises `PresetError`."""
+    """The presets in a JSON list of objects, in its order. Raises `PresetError`: it names the preset, the field, and
+    what is allowed there.
+    """
     try:
-        presets = msgspec.json.decode(json_text, type=tuple[Preset, ...])
-    except msgspec.DecodeError as error:  # its subclass ValidationError carries the texts from above, and the place
-        raise PresetError(f"presets: {error}") from None
-    if not 1 <= len(presets) <= _MAX_PRESETS:
-        raise PresetError(f"presets: there are {len(presets)}, not 1-{_MAX_PRESETS}")
+        given = msgspec.json.decode(json_text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise PresetError(f"presets: not JSON: {error}") from None
+    if not isinstance(given, list):
+        raise PresetError("presets: must be a list of objects, one for each preset")
+    if not 1 <= len(given) <= _MAX_PRESETS:
+        raise PresetError(f"presets: there are {len(given)}, not 1-{_MAX_PRESETS}")
+    presets = tuple(_preset(number, fields) for number, fields in enumerate(given, 1))
     twice = [name for name, count in Counter(preset.name for preset in presets).items() if count > 1]
     if twice:
         raise PresetError(f"presets: the name {twice[0]!r} is used twice")
     return presets
+
+
+def _preset(number: int, fields: object) -> Preset:
+    """One of the list."""
+    given = fields if isinstance(fields, dict) else {}
+    label = f"preset {given['name']}" if isinstance(given.get("name"), str) else f"preset number {number}"
+    try:
+        return msgspec.convert(fields, Preset)
+    except msgspec.ValidationError as error:
+        if error.__cause__ is not None:  # from `__post_init__`, which names preset and field itself
+            raise PresetError(f"presets: {error.__cause__}") from None
+        raise PresetError(f"presets: {label}: {_explained(str(error), given)}") from None
+
+
+def _explained(text: str, given: dict[str, object]) -> str:
+    """What msgspec says of one preset, with the field first and what may stand there."""
+    reason, _, where = text.partition(" - at `$.")
+    if unknown := _UNKNOWN.fullmatch(text):
+        return f"there is no field {unknown[1]!r}; there are {', '.join(Preset.__struct_fields__)}"
+    if missing := _MISSING.fullmatch(text):
+        return f"{missing[1]} is missing"
+    if not where:
+        return f"must be an object ({text})"
+    field = where.rstrip("`")
+    allowed = get_args(get_type_hints(Preset).get(field))
+    if allowed and all(isinstance(choice, str) for choice in allowed):
+        return f"{field} is {given.get(field)!r}, not one of {', '.join(allowed)}"
+    return f"{field}: {reason[:1].lower()}{reason[1:]}"
 
 
 def default_presets() -> tuple[Preset, ...]:
