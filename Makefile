@@ -75,6 +75,18 @@ gates-setup:
 bench-api: setup ## requests per CPU second against a bare aiohttp POST and a FastAPI + boto3 + SQLAlchemy peer
 	@$(PY) -m tests.bench.api
 
+##@ Container images, and the way to AWS
+.PHONY: images images-base images-test
+images: setup ## build and check them; SERVICES="gateway …" BASE=image TAG=tag PLATFORM=linux/arm64
+	@$(PY) -m deploy.images.build $(if $(BASE),--base $(BASE)) $(if $(TAG),--tag $(TAG)) \
+	    $(if $(PLATFORM),--platform $(PLATFORM)) $(SERVICES)
+
+images-base: setup ## a base image by debootstrap, where no registry can be reached (MIRROR=url)
+	@$(PY) -m deploy.images.base $(if $(MIRROR),--mirror $(MIRROR)) $(if $(PLATFORM),--platform $(PLATFORM))
+
+images-test: setup ## start all four as ECS would, send a photograph through them, end them (TAG=tag)
+	@$(PY) -m deploy.images.trial $(if $(TAG),--tag $(TAG))
+
 ##@ What is generated and committed
 .PHONY: protos plan templates synth lock
 protos: setup ## gRPC stubs, from protos/**/*.proto

@@ -1,130 +1,63 @@
-"""Builds the container images: `make images [BASE=image] [SERVICES="gateway …"]`.
+"""Builds the container images: `make images [SERVICES="gateway …"] [BASE=image] [TAG=tag] [PLATFORM=linux/arm64]`.
 
-Takes docker, podman or buildah, whichever it finds; rootful chroot isolation works where nothing else does. Prints
-each image's size, fails where one is over its limit, and writes its bill of materials to `.cache/images/`.
+Takes docker, buildah or podman, whichever works here. Looks into each image that it built: size, bill of materials, and
+that no shell, compiler or package manager came along. Bills and the builders' logs go to `.cache/images/`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import shutil
-import subprocess
 import sys
 import time
-from pathlib import Path
-from typing import Final
 
-ROOT: Final = Path(__file__).resolve().parents[2]
-OUT: Final = ROOT / ".cache" / "images"
-DEFAULT_BASE: Final = "debian:bookworm-slim"
-# Where Debian keeps the certificates: given to the build, for networks that have an authority of their own.
-_CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
-# Most megabytes (10^6 bytes) uncompressed: a task's start is mostly the pull of its image.
-SIZE_LIMITS: Final = {"gateway": 150, "presign_svc": 150, "metadata_svc": 150, "image_svc": 220}
+from deploy.images import catalogue, contents
+from deploy.images.tools import Build, ImageError, Tool, find
+from deploy.setup.console import say
 
 
-def builder() -> str:
-    """The first of docker, podman and buildah that works here. Raises SystemExit where none does."""
-    checks = {"docker": ["docker", "info"], "buildah": ["buildah", "info"], "podman": ["podman", "info"]}
-    for name, check in checks.items():
-        if shutil.which(name) and subprocess.run(check, capture_output=True, check=False).returncode == 0:
-            return name
-    raise SystemExit(
-        "No container builder works here: images need docker (with its engine running), podman or buildah. "
-        "On Debian: apt-get install buildah podman runc"
-    )
+def build(tool: Tool, services: list[str], options: Build) -> None:
+    """Builds and checks images, and prints a line for each.
 
-
-def build(tool: str, service: str, base: str, log: Path) -> None:
-    """Builds one image as `darkroom/<service>`; what the builder prints goes to the log. Raises SystemExit."""
-    common = [
-        "--build-arg",
-        f"BASE={base}",
-        "--target",
-        service,
-        "-t",
-        f"darkroom/{service}",
-        "-f",
-        "deploy/images/Dockerfile",
-    ]
-    if tool == "docker":
-        command = ["docker", "build", *common, "."]
-    else:
-        isolation = ["--isolation", "chroot", "--network", "host", "--format", "docker", "--layers"]
-        if _CERTIFICATES.exists():
-            isolation += ["-v", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]
-        command = [tool, "build", *isolation, *common, "."]
-    with log.open("wb") as out:
-        if subprocess.run(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, check=False).returncode:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise SystemExit(f"{service}: the build failed; the end of {log}:\n{tail}")
-
-
-def size(tool: str, service: str) -> int:
-    """The image's uncompressed size in bytes."""
-    if tool == "buildah":
-        listing = subprocess.run(
-            ["buildah", "images", "--json", f"darkroom/{service}"], capture_output=True, text=True, check=True
-        ).stdout
-        text = json.loads(listing)[0]["size"]  # as people read it: "101 MB"
-        number, unit = text.split()
-        return int(float(number) * {"KB": 1e3, "MB": 1e6, "GB": 1e9}[unit])
-    answer = subprocess.run(
-        [tool, "image", "inspect", "-f", "{{.Size}}", f"darkroom/{service}"], capture_output=True, text=True, check=True
-    )
-    return int(answer.stdout)
-
-
-def extract_sbom(tool: str, service: str) -> Path:
-    """Copies the bill of materials out of the image."""
-    target = OUT / f"{service}.cdx.json"
-    if tool == "buildah":
-        container = _text("buildah", "from", f"localhost/darkroom/{service}")
-        mounted = Path(_text("buildah", "mount", container))
-        shutil.copy2(mounted / "sbom.cdx.json", target)
-        _text("buildah", "rm", container)
-    else:
-        container = _text(tool, "create", f"darkroom/{service}")
-        _text(tool, "cp", f"{container}:/sbom.cdx.json", str(target))
-        _text(tool, "rm", container)
-    return target
-
-
-def _text(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def main() -> None:
-    """Builds what was asked for and prints a line an image."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--base", default=DEFAULT_BASE, help=f"a Debian 12 image ({DEFAULT_BASE})")
-    parser.add_argument("services", nargs="*", default=list(SIZE_LIMITS), metavar="SERVICE")
-    options = parser.parse_args()
-    unknown = set(options.services) - set(SIZE_LIMITS)
-    if unknown:
-        parser.error(f"no such service: {', '.join(sorted(unknown))}; there are {', '.join(SIZE_LIMITS)}")
-    tool = builder()
-    OUT.mkdir(parents=True, exist_ok=True)
-    print(f"building with {tool} on {options.base}", flush=True)
-    too_large = []
-    for service in options.services:
+    Raises `ImageError` at once where one cannot be built, after the last where one is at fault.
+    """
+    catalogue.OUT.mkdir(parents=True, exist_ok=True)
+    wrong: list[str] = []
+    for service in services:
         started = time.monotonic()
-        print(f"  {service:<13} …", end="", flush=True)
-        build(tool, service, options.base, OUT / f"{service}.log")
-        megabytes, limit = size(tool, service) / 1e6, SIZE_LIMITS[service]
-        bill = json.loads(extract_sbom(tool, service).read_text())
-        print(
-            f" {megabytes:4.0f} MB of at most {limit}, {len(bill['components'])} components,"
-            f" {time.monotonic() - started:.0f} s",
-            flush=True,
+        tool.build(service, options, catalogue.OUT / f"{service}.log")
+        found = tool.contents(catalogue.reference(service, options.tag))
+        limit = catalogue.SIZE_LIMITS[service]
+        (catalogue.OUT / f"{service}.cdx.json").write_text(found.bill)
+        say(
+            f"  {catalogue.reference(service, options.tag):<32} {found.size / 1e6:4.0f} MB of at most {limit / 1e6:.0f}"
+            f"  {time.monotonic() - started:4.0f} s"
         )
-        if megabytes > limit:
-            too_large.append(service)
-    if too_large:
-        sys.exit(f"over the size limit: {', '.join(too_large)}")
-    print(f"bills of materials (CycloneDX) are in {OUT.relative_to(ROOT)}/")
+        wrong += [f"{service}: {fault}" for fault in contents.faults(found, limit)]
+    if wrong:
+        raise ImageError("\n".join(wrong))
+
+
+def main() -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.images.build", description=__doc__)
+    parser.add_argument("--base", default=catalogue.DEFAULT_BASE, help="a Debian 12 image; default: %(default)s")
+    parser.add_argument("--tag", default=catalogue.DEFAULT_TAG, help="default: %(default)s")
+    parser.add_argument("--platform", default="", help="e.g. linux/arm64; default: this machine's")
+    parser.add_argument("services", nargs="*", default=list(catalogue.SERVICES), metavar="SERVICE")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.services) - set(catalogue.SERVICES)):
+        parser.error(f"there is no {', '.join(unknown)}; there are {', '.join(catalogue.SERVICES)}")
+    revision = catalogue.revision()
+    try:
+        tool = find()
+        say(f"Building with {tool.name} on {options.base}, at {revision.labels['org.opencontainers.image.revision']}")
+        build(tool, options.services, Build(options.base, options.tag, revision, options.platform))
+    except ImageError as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    say(f"Bills of materials (CycloneDX) and logs are in {catalogue.OUT.relative_to(catalogue.ROOT)}/")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

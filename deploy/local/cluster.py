@@ -192,12 +192,12 @@ class Cluster:
             programs.append(Program("postgres", command, {}, _POSTGRES_STOPS, autostart=True))
         for name in _process_names(state):
             service, number = name.rsplit("-", 1)
-            environment = _environment(service, int(number), ports) | self._overrides
-            programs.append(Program(name, (*python, service), environment, _SERVICE_STOPS))
+            variables = environment(service, int(number), ports) | self._overrides
+            programs.append(Program(name, (*python, service), variables, _SERVICE_STOPS))
         return programs
 
 
-def _environment(service: str, number: int, ports: dict[str, int]) -> dict[str, str]:
+def environment(service: str, number: int, ports: dict[str, int]) -> dict[str, str]:
     """What differs from process to process; the rest they read from Parameter Store and Secrets Manager."""
     step = number if service in GRPC_SERVICES else 0  # the gateway's processes share one port (SO_REUSEPORT)
     variables = {

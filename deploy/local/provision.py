@@ -13,6 +13,7 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -52,16 +53,39 @@ class Provisioned:
         return self.variables["DARKROOM_API_KEY"]
 
 
-def ensure(layout: Layout) -> Provisioned:
-    """Makes what is missing and writes cluster.env. LocalStack and the database must answer."""
+# Runs one of the product's commands, `(module, arguments, variables)`, and returns what it printed. Raises
+# `ProvisionError`.
+Command = Callable[[str, Sequence[str], Mapping[str, str]], str]
+
+
+def on_this_machine(module: str, arguments: Sequence[str], variables: Mapping[str, str]) -> str:
+    """Runs a command with this Python and this environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, **variables},
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise ProvisionError(f"{module} {' '.join(arguments)} failed: {done.stdout}{done.stderr}")
+    return done.stdout.strip()
+
+
+def ensure(layout: Layout, command: Command = on_this_machine) -> Provisioned:
+    """Makes what is missing and writes cluster.env. LocalStack and the database must answer.
+
+    `command` runs the product's commands: migrations, tenants and keys.
+    """
     with layout.locked("provision"):
         state = layout.load()
         endpoint_url = endpoint(state)
         gateway_url = f"http://127.0.0.1:{state.ports['gateway']}"
         made = asyncio.run(cloudformation.apply(endpoint_url, localstack.REGION, gateway_url))
         _database_secrets(layout, state, made)
-        migrate(layout)
-        _keys(layout, state, made)
+        migrate(layout, command)
+        _keys(layout, state, made, command)
         variables = {
             "DARKROOM_API_URL": made.api_url.rstrip("/"),
             "DARKROOM_GATEWAY_URL": gateway_url,
@@ -104,11 +128,11 @@ def database_url(layout: Layout, state: State) -> str:
     return state.database_url or postgres.admin_url(layout.data / "postgres", state.ports["postgres"])
 
 
-def migrate(layout: Layout) -> str:
+def migrate(layout: Layout, command: Command = on_this_machine) -> str:
     """Brings the schema up to date and gives the roles the passwords of their secrets; returns what it said."""
     state = layout.load()
     roles = [argument for secret in state.secrets.values() for argument in ("--secret", secret)]
-    return _command(layout, state, "metadata_svc.migrate", *roles)
+    return _command(layout, state, command, "metadata_svc.migrate", *roles)
 
 
 def read_env(layout: Layout) -> dict[str, str]:
@@ -146,17 +170,21 @@ def _database_secrets(layout: Layout, state: State, made: cloudformation.StackOu
     layout.save(state)
 
 
-def _keys(layout: Layout, state: State, made: cloudformation.StackOutputs) -> None:
+def _keys(layout: Layout, state: State, made: cloudformation.StackOutputs, command: Command) -> None:
     """Tenants and keys: made by the product's own admin command, or given back to an API Gateway that lost them."""
     if state.keys.keys() != _KEYS.keys():
         # Each command takes most of its second to import what it needs: side by side.
         with ThreadPoolExecutor() as pool:
-            tenants = {tenant["name"]: tenant["id"] for tenant in _admin(layout, state, "tenant", "list")}
+            tenants = {tenant["name"]: tenant["id"] for tenant in _admin(layout, state, command, "tenant", "list")}
             missing = {tenant for tenant, _ in _KEYS.values()} - tenants.keys()
-            created = pool.map(lambda tenant: _admin(layout, state, "tenant", "create", tenant), sorted(missing))
+            created = pool.map(
+                lambda tenant: _admin(layout, state, command, "tenant", "create", tenant), sorted(missing)
+            )
             tenants |= {tenant["name"]: tenant["id"] for tenant in created}
             keys = pool.map(
-                lambda wanted: _admin(layout, state, "key", "create", tenants[wanted[0]], "--scopes", *wanted[1]),
+                lambda wanted: _admin(
+                    layout, state, command, "key", "create", tenants[wanted[0]], "--scopes", *wanted[1]
+                ),
                 _KEYS.values(),
             )
             state.keys = {name: ApiKey(key["tenant_id"], key["api_key"]) for name, key in zip(_KEYS, keys, strict=True)}
@@ -170,28 +198,17 @@ def _keys(layout: Layout, state: State, made: cloudformation.StackOutputs) -> No
             api.create_usage_plan_key(usagePlanId=made.usage_plan_id, keyId=lost["id"], keyType="API_KEY")
 
 
-def _admin(layout: Layout, state: State, *arguments: str) -> Any:
-    return json.loads(_command(layout, state, "metadata_svc.admin", *arguments))
+def _admin(layout: Layout, state: State, command: Command, *arguments: str) -> Any:
+    return json.loads(_command(layout, state, command, "metadata_svc.admin", *arguments))
 
 
-def _command(layout: Layout, state: State, module: str, *arguments: str) -> str:
+def _command(layout: Layout, state: State, command: Command, module: str, *arguments: str) -> str:
     """Runs one of the product's commands against the cluster; returns what it printed."""
-    variables: dict[str, Any] = {
-        **os.environ,
+    variables = {
         **localstack.CREDENTIALS,
         "AWS_REGION": localstack.REGION,
         "AWS_ENDPOINT_URL": endpoint(state),
         "DARKROOM_STAGE": "local",
         "DATABASE_URL": database_url(layout, state),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
-        env=variables,
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ProvisionError(f"{module} {' '.join(arguments)} failed: {done.stdout}{done.stderr}")
-    return done.stdout.strip()
+    return command(module, arguments, variables)
