@@ -48,10 +48,13 @@ def checkov_findings(process: subprocess.Popen[str], folder: Path) -> Iterator[F
     except ValueError:
         raise ToolError(f"checkov: {out}{errors}") from None
     reports: list[dict[str, Any]] = answer if isinstance(answer, list) else [answer]
-    if any(report["summary"]["parsing_errors"] for report in reports):
-        raise ToolError(f"checkov could not read: {[report['results']['parsing_errors'] for report in reports]}")
+    # What it cannot parse it leaves out without a word; where it reads nothing at all, there is no summary.
+    read = sum(report.get("summary", report)["resource_count"] for report in reports)
+    wanted = sum(len(json.loads(path.read_text())["Resources"]) for path in _templates(folder))
+    if read != wanted:
+        raise ToolError(f"checkov read {read} of {wanted} resources in {folder}")
     for report in reports:
-        for failed in report["results"]["failed_checks"]:
+        for failed in report.get("results", {}).get("failed_checks", ()):
             variant, stack = _origin(folder, Path(failed["file_abs_path"]))
             resource = failed["resource"].rpartition(".")[2]
             yield Finding(Place(variant, stack, resource, "checkov", failed["check_id"]), failed["check_name"])

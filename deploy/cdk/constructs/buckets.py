@@ -57,7 +57,7 @@ class Buckets(Construct):
             "IncomingPolicy",
             self.incoming,
             oldest_signature=env.longest_ticket_seconds,
-            more=[create_only(self.incoming.attr_arn)],
+            more=[create_only(names.bucket_arn(env, "incoming"))],
         )
         self._policy("MediaPolicy", self.media, oldest_signature=env.longest_download_seconds, more=[])
 
