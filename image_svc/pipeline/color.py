@@ -22,13 +22,14 @@ def resizable(picture: Image.Image) -> Image.Image:
     """The decoded picture in a mode that can be resampled without loss of meaning: L, RGB, RGBA or CMYK.
 
     Palettes are looked up, colour keys become alpha, 16-bit greys are scaled (not clipped) to 8. Raises `Rejected` for
-    samples that have no agreed range (32-bit integers, floats, Lab).
+    samples that have no agreed range (32-bit integers, floats).
     """
     transparent = "transparency" in picture.info
     mode = picture.mode
     if mode in _SIXTEEN_BIT:
-        wide = picture.convert("I")
-        picture = wide.point([(value * 255 + 32767) // 65535 for value in range(65536)], "L")
+        picture = _eight_bit(picture)
+    elif mode == "LAB":
+        picture = _from_lab(picture)
     elif mode == "1":
         picture = picture.convert("RGBA" if transparent else "L")
     elif mode in {"P", "PA"}:
@@ -42,9 +43,28 @@ def resizable(picture: Image.Image) -> Image.Image:
     return picture
 
 
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    wide = picture.convert("I")
+    grey = wide.point([(value * 255 + 32767) // 65535 for value in range(65536)], "L")
+    key = picture.info.get("transparency")
+    if isinstance(key, int):
+        opaque = wide.point([0 if value == key else 255 for value in range(65536)], "L")
+        return Image.merge("LA", (grey, opaque)).convert("RGBA")
+    return grey
+
+
+def _from_lab(picture: Image.Image) -> Image.Image:
+    """CIE L*a*b* of a TIFF as sRGB: it cannot be resampled as it is, for two of its channels are signed."""
+    target = ImageCms.createProfile("sRGB")
+    transform = ImageCms.buildTransform(ImageCms.createProfile("LAB"), target, "LAB", "RGB")
+    return ImageCms.applyTransform(picture, transform) or picture.convert("RGB")
+
+
 def to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
     """The picture (L, RGB, RGBA, CMYK) as L, RGB or RGBA in sRGB; a profile that is broken or unfit is ignored."""
     if profile:
+        if picture.mode == "L" and profile[16:20] == b"RGB ":  # grey pixels whose tones the profile describes, too
+            picture = picture.convert("RGB")
         transform = _transform(picture.mode, profile)
         if transform is not None:
             return ImageCms.applyTransform(picture, transform) or picture

@@ -17,6 +17,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pillow_avif import AvifImagePlugin
 from pillow_heif.as_plugin import HeifImageFile
 
+from image_svc.pipeline import spaces
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
@@ -72,7 +73,7 @@ class Opened:
     size: Size
     orientation: int
     frames: int
-    profile: bytes | None
+    profile: bytes | None  # ICC
     # How often an animation is shown, 0 for without end; a GIF that does not say is shown once.
     loop: int
 
@@ -114,7 +115,7 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
         picture.size,
         orientation,
         frames,
-        picture.info.get("icc_profile") or None,
+        _profile(format_, header, picture),
         _loop(picture),
     )
 
@@ -172,6 +173,16 @@ def frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
         raise Rejected(Reason.NOT_AN_IMAGE, "The frames of the animation differ in size.")
     shown = picture.info.get("duration", 0)
     return _guarded(lambda: resizable(picture)), shown if isinstance(shown, int | float) else 0
+
+
+def _profile(format_: Format, header: Header, picture: Image.Image) -> bytes | None:
+    """What says how the file's numbers stand for colours, if not as in sRGB."""
+    embedded = picture.info.get("icc_profile") or None
+    if header.color is not None and (format_ is Format.PNG or not embedded):  # PNG 3rd edition, 4.3
+        return spaces.of_code_points(*header.color)
+    if format_ is Format.PNG and not embedded:
+        return spaces.of_png(picture.info)
+    return embedded
 
 
 def _loop(picture: Image.Image) -> int:

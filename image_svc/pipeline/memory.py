@@ -16,7 +16,18 @@ from image_svc.pipeline.types import Format
 _PIXEL: Final = 4
 _STORED: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16N": 2}
 # What must lie beside that before the first reduction: another mode, and for transparency a premultiplied copy.
-_CONVERTED: Final = {"1": 1, "P": 4, "PA": 8, "LA": 8, "RGBA": 4, "I;16": 5, "I;16B": 5, "I;16L": 5, "I;16N": 5}
+_CONVERTED: Final = {
+    "1": 1,
+    "P": 4,
+    "PA": 8,
+    "LA": 8,
+    "RGBA": 4,
+    "I;16": 5,
+    "I;16B": 5,
+    "I;16L": 5,
+    "I;16N": 5,
+    "LAB": 4,
+}
 _TRANSPARENT: Final = 8
 # What the decoder holds: WebP's canvas, the one before and the frame as bytes; a GIF's frame being composed; planes of
 # up to 16 bits and the interleaved copy of the video codecs; a TIFF's strip, which may be all of it.

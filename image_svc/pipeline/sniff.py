@@ -72,7 +72,7 @@ def sniff(head: bytes) -> Format:
         return Format.GIF
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
         return Format.WEBP
-    if head.startswith((b"II*\x00", b"MM\x00*")):
+    if head.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
         if head[8:10] == b"CR":
             raise _unsupported("Canon raw (CR2)")
         return Format.TIFF

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from mmap import mmap
 from typing import Final
@@ -58,53 +59,59 @@ def inspect(data: mmap, caps: Caps) -> Header:
     Exactly one frame header is admitted, before the first scan, so that every later reader sees the same one.
     """
     frame: Header | None = None
-    samples = 0.0
-    scans = 0
-    several = False
     received = _Received(False, b"")
-    end = None
-    at = 2
-    while match := _MARKER.search(data, at):
-        marker = match[1][0]
-        at = match.end()
+    scans, several, end = 0, False, None
+    for marker, at, length in _segments(data):
         if marker == _EOI:
-            end = match.start()
-            break
-        if marker in _ALONE:
-            continue
-        length = int.from_bytes(data[at : at + 2], "big")
-        if length < 2 or at + length > len(data):
-            break
-        if marker in _SOF_OTHER:
+            end = at
+        elif marker in _SOF_OTHER:
             raise Rejected(Reason.UNSUPPORTED_FORMAT, "This kind of JPEG (lossless or arithmetic) is not accepted.")
-        if marker in _SOF_BASELINE or marker == _SOF_PROGRESSIVE:
+        elif marker in _SOF_BASELINE or marker == _SOF_PROGRESSIVE:
             if frame is not None:
                 raise malformed("it has two frame headers")
             several = marker == _SOF_PROGRESSIVE
-            frame, samples = _frame(data[at + 2 : at + length])
-            received = _Received(several, data[at + 8 : at + 8 + 3 * (frame.components or 0) : 3])
+            frame = _frame(data[at : at + length])
+            received = _Received(several, data[at + 6 : at + 6 + 3 * (frame.components or 0) : 3])
         elif marker == _SOS:
             if frame is None:
                 raise malformed("its data come before its header")
             scans += 1
             if scans > caps.max_scans:
                 raise Rejected(Reason.TOO_COMPLEX, f"The JPEG has more than {caps.max_scans} scans.")
-            if length < 6 or length < 6 + 2 * data[at + 2]:
+            if length < 4 or length < 4 + 2 * data[at]:
                 raise malformed("the header of a scan is cut short")
-            several = several or scans > 1 or data[at + 2] != frame.components
-            received.add(data[at + 2 : at + length])
-        at += length
+            several = several or scans > 1 or data[at] != frame.components
+            received.add(data[at : at + length])
     if frame is None or scans == 0 or not received.all():
         raise truncated()
     if end is None and data[-len(_HOLE) :] == _HOLE:
         raise damaged()
-    if several:  # all coefficients wait for the last scan
-        return replace(frame, stored_bytes_per_pixel=samples * _COEFFICIENT_BYTES)
-    return replace(frame, single_scan_end=len(data) if end is None else end)  # decoded row by row
+    if several:
+        return frame
+    # Decoded row by row: no coefficients to keep.
+    return replace(frame, stored_bytes_per_pixel=0.0, single_scan_end=len(data) if end is None else end)
 
 
-def _frame(segment: bytes) -> tuple[Header, float]:
-    """Reads a frame header (B.2.2): what it announces, and the samples that it keeps of each pixel."""
+def _segments(data: mmap) -> Iterator[tuple[int, int, int]]:
+    """Each marker with the place and length of what it announces, up to the end marker (with its own place), if any."""
+    at = 2
+    while match := _MARKER.search(data, at):
+        marker = match[1][0]
+        at = match.end()
+        if marker == _EOI:
+            yield marker, match.start(), 0
+            return
+        if marker in _ALONE:
+            continue
+        length = int.from_bytes(data[at : at + 2], "big")
+        if length < 2 or at + length > len(data):
+            return
+        yield marker, at + 2, length - 2
+        at += length
+
+
+def _frame(segment: bytes) -> Header:
+    """Reads a frame header (B.2.2). All coefficients are kept until the last scan, where there are several."""
     if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
         raise malformed("its header is cut short")
     if segment[0] != 8:
@@ -118,4 +125,4 @@ def _frame(segment: bytes) -> tuple[Header, float]:
     if not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in factors):
         raise malformed("its sampling factors are out of range")
     samples = sum(h * v for h, v in factors) / (max(h for h, _ in factors) * max(v for _, v in factors))
-    return Header(size=(width, height), components=components), samples
+    return Header(size=(width, height), components=components, stored_bytes_per_pixel=samples * _COEFFICIENT_BYTES)
