@@ -10,6 +10,7 @@ from aws_cdk import App
 
 from deploy.cdk.settings import AwsEnvironment, Environment
 from deploy.cdk.stacks.core import Core
+from deploy.cdk.stacks.database import Database
 from deploy.cdk.stacks.edge import Edge
 from deploy.cdk.stacks.network import Network
 
@@ -19,6 +20,7 @@ def build(env: Environment, folder: str | None = None) -> App:
     app = App(analytics_reporting=False, outdir=folder)
     core = Core(app, env)
     if isinstance(env, AwsEnvironment):
-        Network(app, env, core=core)
+        network = Network(app, env, core=core)
+        Database(app, env, network=network, core=core)
     Edge(app, env)
     return app

@@ -21,13 +21,13 @@ Service = Literal["gateway", "presign_svc", "metadata_svc", "image_svc"]
 class Parameter:
     """One parameter.
 
-    `source` names the unit of the stack whose attribute is the value (`bucket:incoming`, `queue_url:images`, ...), or
-    is `text` for a value that stands in the code.
+    `source` names the unit of the stack whose attribute is the value (`bucket:incoming`, `queue_url:images`, ...), the
+    setting of the environment that is it (`setting:...`), or is `text` for a value that stands in the code.
     """
 
     folder: Literal["shared", "edge"] | Service
     name: str
-    type: Literal["name", "url", "arn", "json", "id"]
+    type: Literal["name", "url", "arn", "json", "id", "number", "word", "list"]
     source: str
     readers: tuple[Service, ...]
     description: str
@@ -46,7 +46,9 @@ class DatabaseSecret:
 
 
 SECRETS: Final = (
-    DatabaseSecret("owner", "darkroom_owner", (), "Owner of the schema: migrations only, read by their task"),
+    DatabaseSecret(
+        "owner", "darkroom_owner", (), "Owner of the schema and, on AWS, master user: migrations and rotation only"
+    ),
     DatabaseSecret("app", "darkroom_app", ("metadata_svc",), "Tenants' statements, under row-level security"),
     DatabaseSecret(
         "maintenance", "darkroom_maintenance", ("metadata_svc",), "Worker-facing statements, key look-up, sweeping"
@@ -104,6 +106,34 @@ CORE: Final = (
         "image_svc", "queue_url", "url", "queue_url:images", ("image_svc",), "Queue that the worker receives from"
     ),
     Parameter("image_svc", "dlq_url", "url", "queue_url:images-dlq", ("image_svc",), "Its dead-letter queue"),
+)
+
+# Made beside Aurora alone: locally these are the service's own defaults.
+DATABASE: Final = (
+    Parameter(
+        "metadata_svc",
+        "app_pool_size",
+        "number",
+        "setting:database.app_pool_size",
+        ("metadata_svc",),
+        "Connections of the request path, per process",
+    ),
+    Parameter(
+        "metadata_svc",
+        "maintenance_pool_size",
+        "number",
+        "setting:database.maintenance_pool_size",
+        ("metadata_svc",),
+        "Connections of all other work, per process",
+    ),
+    Parameter(
+        "metadata_svc",
+        "database_ssl",
+        "word",
+        "text:database_ssl",
+        ("metadata_svc",),
+        "TLS to the database, with its name and authority checked",
+    ),
 )
 
 EDGE: Final = (

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin, overload
 
@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from deploy.cdk.tables.base import RULE, Table, wrong
+from deploy.cdk.tables.database import Database
 from deploy.cdk.tables.network import Network
 from deploy.cdk.tables.operation import Capacity, LoadBalancer, Rollout, ScheduledTasks
 from deploy.cdk.tables.services import ApiTasks, GatewayTasks, WorkerTasks
@@ -145,6 +146,7 @@ class AwsEnvironment(Environment):
     """An environment on AWS: what the emulator has, and a table for each part that only AWS has."""
 
     network: Network = Field(description="the table [network]", examples=["[network]"])
+    database: Database = Field(description="the table [database]", examples=["[database]"])
     load_balancer: LoadBalancer = Field(description="the table [load_balancer]", examples=["[load_balancer]"])
     rollout: Rollout = Field(description="the table [rollout]", examples=["[rollout]"])
     capacity: Capacity = Field(description="the table [capacity]", examples=["[capacity]"])
@@ -156,23 +158,45 @@ class AwsEnvironment(Environment):
 
     @model_validator(mode="after")
     def _tables_agree(self) -> Self:
-        for zone in self.network.zones:
-            if not zone.startswith(self.region):
-                raise wrong("network.zones", f"{zone} is not in {self.region}")
+        rules = [*self._everywhere()]
         if self.stage != "dev":
-            if not self.load_balancer.certificate_arn:
-                raise wrong("load_balancer.certificate_arn", f"{self.stage} speaks TLS to the load balancer")
-            if not self.load_balancer.access_log_days:
-                raise wrong("load_balancer.access_log_days", f"{self.stage} keeps the load balancer's access log")
-            for service in ("gateway", "presign_svc", "metadata_svc", "image_svc"):
-                if getattr(self, service).min_tasks < 2:
-                    raise wrong(f"{service}.min_tasks", f"{self.stage} outlives the death of a task")
+            rules += self._outside_dev()
         if self.stage == "prod":
-            if not self.load_balancer.deletion_protection:
-                raise wrong("load_balancer.deletion_protection", "prod protects its load balancer")
-            if not self.capacity.month_end:
-                raise wrong("capacity.month_end", "prod raises its capacity ahead of month-end")
+            rules += self._in_prod()
+        for holds, name, reason in rules:
+            if not holds:
+                raise wrong(name, reason)
         return self
+
+    def _everywhere(self) -> Iterator[tuple[bool, str, str]]:
+        """Rules between tables: whether one holds, which setting to change where it does not, and why."""
+        for zone in self.network.zones:
+            yield zone.startswith(self.region), "network.zones", f"{zone} is not in {self.region}"
+        wanted, there = self.database.connections(self.metadata_svc.max_tasks), self.database.max_connections
+        yield (
+            wanted <= there,
+            "database.max_acu",
+            f"{wanted} connections are wanted (tasks of metadata_svc, twice in a roll-out, by the pools), {there} are there",
+        )
+
+    def _outside_dev(self) -> Iterator[tuple[bool, str, str]]:
+        stage, balancer, database = self.stage, self.load_balancer, self.database
+        yield bool(balancer.certificate_arn), "load_balancer.certificate_arn", f"{stage} speaks TLS to it"
+        yield balancer.access_log_days > 0, "load_balancer.access_log_days", f"{stage} keeps its access log"
+        for service in ("gateway", "presign_svc", "metadata_svc", "image_svc"):
+            enough = getattr(self, service).min_tasks >= 2
+            yield enough, f"{service}.min_tasks", f"{stage} outlives the death of a task"
+        yield database.readers > 0, "database.readers", f"{stage} outlives the loss of the writer"
+        yield database.deletion_protection, "database.deletion_protection", f"{stage} protects its database"
+
+    def _in_prod(self) -> Iterator[tuple[bool, str, str]]:
+        network = self.network
+        yield self.load_balancer.deletion_protection, "load_balancer.deletion_protection", "prod protects it"
+        yield self.database.backup_days >= 7, "database.backup_days", "prod can go back a week"
+        yield self.capacity.month_end, "capacity.month_end", "prod raises its capacity ahead of month-end"
+        zones = not network.interface_endpoints or network.endpoint_zones > 1
+        yield zones, "network.endpoint_zones", "prod outlives the loss of a zone"
+        yield network.nat_gateways != 1, "network.nat_gateways", "prod outlives the loss of a zone"
 
 
 @overload

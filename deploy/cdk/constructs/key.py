@@ -61,6 +61,7 @@ class Key(Construct):
                             "ArnLike": {
                                 "kms:EncryptionContext:aws:logs:arn": [
                                     names.arn(env, "logs", f"log-group:/{names.PRODUCT}/{env.stage}/*"),
+                                    names.arn(env, "logs", f"log-group:/aws/rds/cluster/{names.resource(env, '*')}"),
                                     names.arn(env, "logs", f"log-group:aws-waf-logs-{names.PRODUCT}-{env.stage}-*"),
                                 ]
                             }

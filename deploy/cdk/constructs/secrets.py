@@ -19,15 +19,22 @@ PASSWORD_LENGTH = 40
 
 class DatabaseSecrets(Construct):
     """One secret for each role: user name and a generated password. Where the database is gets added when it is
-    attached (`AWS::SecretsManager::SecretTargetAttachment` on AWS, the cluster's set-up locally).
+    attached (`AWS::SecretsManager::SecretTargetAttachment` on AWS, the cluster's set-up locally). The owner comes
+    first: on AWS it is the master user, as whom the others are rotated.
     """
 
     def __init__(self, scope: Construct, construct_id: str, env: Environment, *, key: Key | None) -> None:
         super().__init__(scope, construct_id)
         self.names = {secret.unit: names.secret(env, secret.unit) for secret in SECRETS}
-        self.resources = {secret.unit: self._secret(env, secret, key) for secret in SECRETS}
+        self.resources: dict[str, aws_secretsmanager.CfnSecret] = {}
+        for secret in SECRETS:
+            self.resources[secret.unit] = self._secret(env, secret, key)
 
     def _secret(self, env: Environment, secret: DatabaseSecret, key: Key | None) -> aws_secretsmanager.CfnSecret:
+        content = {"username": secret.username, "dbname": DATABASE}
+        if secret.unit != "owner" and not env.local:
+            # Where the function that rotates it finds the user who may (deploy.cdk.constructs.rotation).
+            content["masterarn"] = self.resources["owner"].ref
         resource = aws_secretsmanager.CfnSecret(
             self,
             secret.unit.capitalize(),
@@ -35,7 +42,7 @@ class DatabaseSecrets(Construct):
             description=secret.description,
             kms_key_id=None if key is None else key.arn,
             generate_secret_string=aws_secretsmanager.CfnSecret.GenerateSecretStringProperty(
-                secret_string_template=json.dumps({"username": secret.username, "dbname": DATABASE}),
+                secret_string_template=json.dumps(content),
                 generate_string_key="password",
                 password_length=PASSWORD_LENGTH,
                 exclude_punctuation=True,  # passwords end up in URLs
