@@ -76,7 +76,7 @@ bench-api: setup ## requests per CPU second against a bare aiohttp POST and a Fa
 	@$(PY) -m tests.bench.api
 
 ##@ Container images, and the way to AWS
-.PHONY: images images-base images-test
+.PHONY: images images-base images-test deploy
 images: setup ## build and check them; SERVICES="gateway …" BASE=image TAG=tag PLATFORM=linux/arm64
 	@$(PY) -m deploy.images.build $(if $(BASE),--base $(BASE)) $(if $(TAG),--tag $(TAG)) \
 	    $(if $(PLATFORM),--platform $(PLATFORM)) $(SERVICES)
@@ -86,6 +86,15 @@ images-base: setup ## a base image by debootstrap, where no registry can be reac
 
 images-test: setup ## start all four as ECS would, send a photograph through them, end them (TAG=tag)
 	@$(PY) -m deploy.images.trial $(if $(TAG),--tag $(TAG))
+
+deploy: setup ## to AWS: STAGE=dev; PLAN=1 only says what would be done; TAG=tag BASE=image; prod needs CONFIRM=prod
+	@$(PY) -m deploy.rollout $(or $(STAGE),$(error STAGE is not set; e.g. make deploy STAGE=dev PLAN=1)) \
+	    $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(CONFIRM),--confirm $(CONFIRM)) \
+	    $(if $(PLAN),--plan) $(if $(ACCEPT_LOSS),--accept-loss $(ACCEPT_LOSS))
+
+.PHONY: bench-imaging
+bench-imaging: setup ## images per CPU second against sharp, pyvips and Pillow; writes docs/performance.md (A="--rounds 2" for less)
+	@$(PY) -m tests.bench.imaging $(or $(A),--write)
 
 ##@ What is generated and committed
 .PHONY: protos plan templates synth lock
@@ -107,6 +116,9 @@ lock: setup ## the hash-pinned locks, from pyproject.toml and the *.in files (U=
 	@$(UV) $(COMPILE) $(U) deploy/local/localstack.in -o deploy/local/localstack.lock
 	@$(UV) $(COMPILE) $(U) deploy/gates/checkov.in -o deploy/gates/checkov.lock
 	@$(UV) $(COMPILE) $(U) --universal deploy/setup/bootstrap.in -o deploy/setup/bootstrap.lock
+	@for peer in pillow pyvips; do \
+	    $(UV) --no-config $(COMPILE) $(U) --universal tests/bench/imaging/peers/$$peer.in -o tests/bench/imaging/peers/$$peer.lock; \
+	done
 
 .PHONY: clean
 clean: ## stop the cluster; remove its data and logs and all caches (environments stay)

@@ -1,0 +1,88 @@
+"""The tables of a run, in Markdown that reads well in a terminal too."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+
+from tests.bench.imaging.engine import ENGINES
+from tests.bench.imaging.measure import Results, ratio
+from tests.bench.imaging.pictures import Photo
+from tests.bench.imaging.targets import Verdict
+
+_MB = 1_000_000
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with even columns: the first to the left, the others to the right."""
+    widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [cell.ljust(width) if at == 0 else cell.rjust(width) for at, (cell, width) in _each(cells, widths)]
+        return f"| {' | '.join(padded)} |"
+
+    rule = ["-" * width if at == 0 else "-" * (width - 1) + ":" for at, width in enumerate(widths)]
+    return "\n".join([line(head), f"| {' | '.join(rule)} |", *map(line, rows)])
+
+
+def _each(cells: Sequence[str], widths: Sequence[int]) -> enumerate[tuple[str, int]]:
+    return enumerate(zip(cells, widths, strict=True))
+
+
+def rates(results: Results, photos: Sequence[Photo]) -> str:
+    """Images per CPU second: engines down, photos across."""
+    rows = []
+    for engine in ENGINES:
+        found = [results.get((photo.name, engine.name)) for photo in photos]
+        if any(found):
+            rows.append([engine.title, *(f"{each.rate:.2f}" if each else "-" for each in found)])
+    return table(["images per CPU second", *(photo.title for photo in photos)], rows)
+
+
+def details(results: Results, photos: Sequence[Photo]) -> str:
+    """A row for each photo and engine."""
+    rows = []
+    for photo in photos:
+        for engine in ENGINES:
+            got = results.get((photo.name, engine.name))
+            if got is None:
+                continue
+            spent = [1000 * each for each in got.cpu]
+            row = [
+                f"{photo.title}: {engine.title}",
+                f"{statistics.median(spent):.0f}",
+                f"{min(spent):.0f}-{max(spent):.0f}",
+                f"{ratio(results, photo.name, 'pixels', engine.name):.2f}",
+                f"{got.peak / _MB:.0f}",
+                f"{(got.peak - got.base) / _MB:.0f}",
+            ]
+            quality = [f"{got.bytes / 1000:.0f}", f"{got.psnr:.2f}", f"{got.ssim:.4f}"] if got.quality else ["-"] * 3
+            rows.append(row + quality)
+    head = ["photo: engine", "CPU ms", "least-most", "to ours", "peak MB", "above base", "KB", "PSNR dB", "SSIM"]
+    return table(head, rows)
+
+
+def verdicts(found: Sequence[Verdict]) -> str:
+    """One row a target: the worst and the best photo, and how many miss it."""
+    rows = []
+    for target in dict.fromkeys(each.target for each in found):
+        same = [each for each in found if each.target == target]
+        ordered = sorted(same, key=lambda each: -each.value if each.at_most else each.value)
+        worst, best = ordered[0], ordered[-1]
+        sign = "<=" if worst.at_most else ">="
+        missed = [each.photo for each in same if not each.met]
+        rows.append(
+            [
+                target,
+                f"{sign} {_number(worst, worst.bound)}",
+                f"{_number(worst, worst.value)} ({worst.photo})",
+                f"{_number(best, best.value)}",
+                f"MISSED on {len(missed)} of {len(same)}" if missed else "met",
+            ]
+        )
+    return table(["target", "bound", "worst", "best", "verdict"], rows)
+
+
+def _number(verdict: Verdict, value: float) -> str:
+    digits = 4 if not verdict.unit else 2
+    return f"{value:.{digits}f}{'' if verdict.unit == 'x' else ' '}{verdict.unit}".strip()
