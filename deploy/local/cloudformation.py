@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,7 +136,7 @@ async def _ensure(
         if found["StackStatus"] == "CREATE_COMPLETE":
             if tags.get(_DIGEST_TAG) == digest:
                 return await _whole(client, found)
-            await before_replacing(_outputs(found))
+            await before_replacing(outputs(found))
         await client.delete_stack(StackName=name)
         await _settled(client, name, "DELETE")
     await client.create_stack(
@@ -162,7 +162,7 @@ async def _whole(client: Any, stack: dict[str, Any]) -> dict[str, str]:
     ]
     if unknown:
         raise StackError(f"{stack['StackName']} has resources that the emulator did not make:\n" + "\n".join(unknown))
-    return _outputs(stack)
+    return outputs(stack)
 
 
 async def _describe(client: Any, name: str) -> dict[str, Any] | None:
@@ -189,7 +189,11 @@ async def _settled(client: Any, name: str, action: str) -> dict[str, Any] | None
 
 
 async def _failures(client: Any, name: str) -> str:
-    events = (await client.describe_stack_events(StackName=name))["StackEvents"]
+    return failures((await client.describe_stack_events(StackName=name))["StackEvents"])
+
+
+def failures(events: Sequence[Mapping[str, Any]]) -> str:
+    """What failed among a stack's events, a line each with the reason."""
     failed = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
     return "\n".join(
         f"  {event['LogicalResourceId']} ({event['ResourceType']}): {event.get('ResourceStatusReason', 'no reason')}"
@@ -197,5 +201,6 @@ async def _failures(client: Any, name: str) -> str:
     )
 
 
-def _outputs(stack: dict[str, Any]) -> dict[str, str]:
+def outputs(stack: Mapping[str, Any]) -> dict[str, str]:
+    """The outputs of a stack as CloudFormation describes it."""
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
