@@ -75,6 +75,10 @@ gates-setup:
 bench-api: setup ## requests per CPU second against a bare aiohttp POST and a FastAPI + boto3 + SQLAlchemy peer
 	@$(PY) -m tests.bench.api
 
+.PHONY: bench-imaging
+bench-imaging: setup ## images per CPU second against sharp, pyvips and Pillow: writes docs/performance.md (A="--rounds 2" does not)
+	@$(PY) -m tests.bench.imaging $(or $(A),--write)
+
 ##@ Container images, and the way to AWS
 .PHONY: images images-base images-test deploy
 images: setup ## build and check them; SERVICES="gateway …" BASE=image TAG=tag PLATFORM=linux/arm64
@@ -91,10 +95,6 @@ deploy: setup ## to AWS: STAGE=dev; PLAN=1 only says what would be done; TAG=tag
 	@$(PY) -m deploy.rollout $(or $(STAGE),$(error STAGE is not set; e.g. make deploy STAGE=dev PLAN=1)) \
 	    $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(CONFIRM),--confirm $(CONFIRM)) \
 	    $(if $(PLAN),--plan) $(if $(ACCEPT_LOSS),--accept-loss $(ACCEPT_LOSS))
-
-.PHONY: bench-imaging
-bench-imaging: setup ## images per CPU second against sharp, pyvips and Pillow; writes docs/performance.md (A="--rounds 2" for less)
-	@$(PY) -m tests.bench.imaging $(or $(A),--write)
 
 ##@ What is generated and committed
 .PHONY: protos plan templates synth lock

@@ -77,10 +77,10 @@ def _bar(left: float, top: float, engine: Engine, got: Figures, most: float) -> 
     length = (_PANEL[0] - _LABEL - _VALUE) * got.rate / most
     weight = 600 if engine.kind == "ours" else 400
     title = "  with WebP effort 2" if engine.name.endswith("-2") else engine.title
+    box = f'x="{left + _LABEL}" y="{top + 1:.1f}" width="{length:.1f}" height="{_BAR - 2}"'
     return [
         _text(left + _LABEL - 8, top + 13, title, anchor="end", size=11.5, weight=weight),
-        f'<rect x="{left + _LABEL}" y="{top + 1:.1f}" width="{length:.1f}" height="{_BAR - 2}" '
-        f'fill="{colour(engine)}"/>',
+        f'<rect {box} fill="{colour(engine)}"/>',
         _text(left + _LABEL + length + 6, top + 13, f"{got.rate:.1f}", size=11.5, weight=weight),
     ]
 
