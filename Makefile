@@ -97,7 +97,7 @@ deploy: setup ## to AWS: STAGE=dev; PLAN=1 only says what would be done; TAG=tag
 	    $(if $(PLAN),--plan) $(if $(ACCEPT_LOSS),--accept-loss $(ACCEPT_LOSS))
 
 ##@ What is generated and committed
-.PHONY: protos plan templates synth lock
+.PHONY: protos plan templates synth diagram lock
 protos: setup ## gRPC stubs, from protos/**/*.proto
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) protos/generate.py
 
@@ -106,6 +106,9 @@ plan: setup ## month-end capacity: comparison, scheduled actions, bill, quotas; 
 
 templates: setup ## CloudFormation templates, from deploy/cdk
 	@$(PY) -m deploy.cdk.templates
+
+diagram: setup ## the architecture on AWS: docs/img/aws.svg and aws.png, from deploy/diagram/picture.py
+	@$(PY) -m deploy.diagram
 
 synth: setup ## the templates of STAGE=dev, staging, prod or local, into cdk.out (nothing is deployed)
 	@$(PY) -m deploy.cdk $(or $(STAGE),$(error STAGE is not set; e.g. make synth STAGE=dev))
