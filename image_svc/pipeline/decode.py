@@ -8,7 +8,7 @@ from mmap import mmap
 from typing import Any, Final
 
 import pillow_heif
-from PIL import Image
+from PIL import Image, ImageChops, TiffImagePlugin
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -32,6 +32,10 @@ Image.MAX_IMAGE_PIXELS = None
 # A child is one thread of work; more threads would only blur what it costs.
 pillow_heif.options.DECODE_THREADS = 1
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+# Pillow's own reader of uncompressed TIFF gives wrong pixels for 16 bits in planes and for YCbCr; libtiff does not.
+TiffImagePlugin.READ_LIBTIFF = True
+# 16-bit grey of either byte order, white first. Pillow knows one of the two, and inverts neither: `Header.inverted`.
+TiffImagePlugin.OPEN_INFO[TiffImagePlugin.MM, 0, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
 
 # The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess).
 _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
@@ -146,7 +150,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     if opened.format in _CHECKS and _may_lack_rows(opened, tiles):
         _guarded(lambda: _CHECKS[opened.format](opened.data))
     ready: Image.Image = _guarded(lambda: resizable(picture))
-    return ready
+    return ImageChops.invert(ready) if opened.header.inverted else ready
 
 
 def _may_lack_rows(opened: Opened, tiles: list[Any]) -> bool:
@@ -220,6 +224,8 @@ def _guarded(work: Callable[[], Any]) -> Any:
         text = str(error).lower()
         if "truncated" in text or "end of file" in text or "eof" in text:
             raise _truncated() from None
+        if "unknown pixel mode" in text:
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, "Pixels of this kind are not accepted.") from None
         raise Rejected(Reason.NOT_AN_IMAGE, "The file starts like an image, but cannot be decoded.") from error
 
 

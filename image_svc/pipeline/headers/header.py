@@ -12,7 +12,8 @@ class Header:
     """What a file announces. `size` is set where the parser reads it; `stored_bytes_per_pixel` is what the decoder must
 
     hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `single_scan_end` is
-    where the only scan of a JPEG ends. `color` are code points of ITU-T H.273 for colour primaries and transfer.
+    where the only scan of a JPEG ends. `color` are code points of ITU-T H.273 for colour primaries and transfer. In an
+    `inverted` picture the largest grey is black, and its decoder does not know.
     """
 
     frames: int = 1
@@ -21,6 +22,7 @@ class Header:
     stored_bytes_per_pixel: float = 0.0
     single_scan_end: int | None = None
     color: tuple[int, int] | None = None
+    inverted: bool = False
 
 
 def truncated() -> Rejected:

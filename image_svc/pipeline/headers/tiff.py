@@ -4,38 +4,115 @@ from __future__ import annotations
 
 import struct
 from mmap import mmap
-from typing import Final
+from typing import Final, NamedTuple
 
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers.header import Header, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
 _BIG: Final = 43
+_BITS_PER_SAMPLE: Final = 258
 _COMPRESSION: Final = 259
+_PHOTOMETRIC: Final = 262
+_SAMPLES_PER_PIXEL: Final = 277
+_PLANAR: Final = 284
+_SAMPLE_FORMAT: Final = 339
 _DNG_VERSION: Final = 50706
 # None, CCITT 1D/G3/G4, LZW, JPEG, Deflate (two numbers), PackBits. The others are rare and their decoders little tried.
 _ACCEPTED: Final = frozenset({1, 2, 3, 4, 5, 7, 8, 32946, 32773})
 # Real files have a few dozen; a reader pays for each.
 _MAX_ENTRIES: Final = 1024
+# TIFF 6.0, section 8, for what is not said; photometric must be.
+_DEFAULTS: Final = {
+    _BITS_PER_SAMPLE: 1,
+    _COMPRESSION: 1,
+    _PHOTOMETRIC: 1,
+    _SAMPLES_PER_PIXEL: 1,
+    _PLANAR: 1,
+    _SAMPLE_FORMAT: 1,
+}
+# Offsets and lengths: of strips, and of tiles.
+_PLACES: Final = ((273, 279), (324, 325))
+# Of the types that numbers of interest have: BYTE, SHORT, LONG, LONG8.
+_TYPES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+
+
+class _Entry(NamedTuple):
+    form: str | None  # as struct names it
+    values: int
+    place: int
+
+
+_Directory = dict[int, _Entry]
 
 
 def inspect(data: mmap, _caps: Caps) -> Header:
-    """Reads the first directory for its compression, and tells camera raw files apart."""
+    """Reads the first directory for kinds of pixels that are not accepted, and tells camera raw files apart."""
     order = "<" if data[:2] == b"II" else ">"
     try:
-        big = struct.unpack_from(order + "H", data, 2) == (_BIG,)
-        (at,) = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)
-        if at > len(data):
-            raise truncated()
-        (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
-        if entries > _MAX_ENTRIES:
-            raise malformed("its directory is out of all bounds")
-        head, form, step = (8, "H10xH6x", 20) if big else (2, "H6xH2x", 12)
-        tags = dict(struct.unpack_from(order + form, data, at + head + step * entry) for entry in range(entries))
-    except struct.error:
+        directory = _directory(data, order)
+        first = {tag: _first(data, directory, tag, order) for tag in _DEFAULTS}
+        if _DNG_VERSION in directory:
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, "Camera raw (DNG) is not accepted.")
+        compression, bits = first[_COMPRESSION], first[_BITS_PER_SAMPLE]
+        if compression not in _ACCEPTED:
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, f"TIFF compression {compression} is not accepted.")
+        if first[_SAMPLE_FORMAT] not in {1, 4}:  # unsigned, or not said
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, "TIFF with signed or floating-point samples is not accepted.")
+        if first[_PLANAR] == 2 and first[_SAMPLES_PER_PIXEL] == 2:
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, "TIFF with grey and alpha in planes is not accepted.")
+        if bits not in {1, 2, 4, 8, 16}:
+            raise Rejected(Reason.UNSUPPORTED_FORMAT, f"TIFF with {bits} bits a sample is not accepted.")
+        _check_whole(data, directory, order)
+    except (struct.error, OverflowError):  # a place beyond the end, or beyond every end
         raise truncated() from None
-    if _DNG_VERSION in tags:
-        raise Rejected(Reason.UNSUPPORTED_FORMAT, "Camera raw (DNG) is not accepted.")
-    if tags.get(_COMPRESSION, 1) not in _ACCEPTED:
-        raise Rejected(Reason.UNSUPPORTED_FORMAT, f"TIFF compression {tags[_COMPRESSION]} is not accepted.")
-    return Header()
+    return Header(inverted=bits == 16 and first[_PHOTOMETRIC] == 0)
+
+
+def _first(data: mmap, directory: _Directory, tag: int, order: str) -> int:
+    """The first value of a tag, or what is meant where it is missing or no whole number."""
+    entry = directory.get(tag)
+    if entry is None or entry.form is None or not entry.values:
+        return _DEFAULTS.get(tag, 0)
+    return int(struct.unpack_from(order + entry.form, data, entry.place)[0])
+
+
+def _check_whole(data: mmap, first: _Directory, order: str) -> None:
+    """Raises `Rejected` where strips or tiles are to lie beyond the end of the file."""
+    for offsets, counts in _PLACES:
+        places = zip(_values(data, first, offsets, order), _values(data, first, counts, order), strict=False)
+        if any(offset + count > len(data) for offset, count in places):
+            raise truncated()
+
+
+def _values(data: mmap, first: _Directory, tag: int, order: str) -> tuple[int, ...]:
+    """All values of a tag that holds whole numbers. Raises struct.error where they lie beyond the end."""
+    entry = first.get(tag)
+    if entry is None or entry.form is None:
+        return ()
+    if entry.values > len(data):
+        raise truncated()
+    return struct.unpack_from(f"{order}{entry.values}{entry.form}", data, entry.place)
+
+
+def _directory(data: mmap, order: str) -> _Directory:
+    """Where the values of each tag are. Raises struct.error where the directory lies beyond the end."""
+    big = struct.unpack_from(order + "H", data, 2) == (_BIG,)
+    word = "Q" if big else "I"
+    (at,) = struct.unpack_from(order + word, data, 8 if big else 4)
+    if at > len(data):
+        raise truncated()
+    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
+    if entries > _MAX_ENTRIES:
+        raise malformed("its directory is out of all bounds")
+    at += 8 if big else 2
+    size = struct.calcsize(word)
+    found = {}
+    for _ in range(entries):
+        tag, kind, count = struct.unpack_from(order + "HH" + word, data, at)
+        place, form = at + 4 + size, _TYPES.get(kind)
+        if form is not None and struct.calcsize(form) * count > size:
+            (place,) = struct.unpack_from(order + word, data, place)
+        found[tag] = _Entry(form, count, place)
+        at += 4 + 2 * size
+    return found

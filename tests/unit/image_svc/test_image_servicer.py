@@ -9,12 +9,12 @@ from image_svc.ports import Unreachable
 from image_svc.service import ImageService
 from runtime.errors import DarkroomError, Kind
 from tests.support import virtual_clock
-from tests.support.image_worker import Worker, settle
+from tests.support.image_worker import Worker, renderer, settle
 from tests.support.image_world import TENANT, FakeMetadata, FakeQueue, FakeStore, World
 
 
 async def _requeue(world: World, image_id: str, tenant_id: str = TENANT) -> image_pb2.RequeueImageResponse:
-    servicer = ImageService(FakeMetadata(world), FakeStore(world), FakeQueue(world))
+    servicer = ImageService(FakeMetadata(world), FakeStore(world), FakeQueue(world), renderer(world), retry_seconds=5)
     context: Any = None  # not looked at
     return await servicer.RequeueImage(image_pb2.RequeueImageRequest(tenant_id=tenant_id, image_id=image_id), context)
 

@@ -1,0 +1,306 @@
+"""Every kind of file that the accepted formats know: its pixels come out, or it is refused for what it is."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import msgspec
+import numpy as np
+import pillow_heif
+import pytest
+from PIL import Image, ImageChops
+
+from image_svc.pipeline.types import Reason
+from tests.support import rasters
+from tests.support.developing import EXACT, drawn, encoded, made, psnr, refused, run
+
+DRAWN = drawn((200, 150))
+COLORS = np.array(DRAWN)
+GREY = np.array(DRAWN.convert("L"))[:, :, None]
+SHAPE = np.array(Image.radial_gradient("L").resize(DRAWN.size))[:, :, None]
+CLEAR = np.concatenate([COLORS, SHAPE], axis=2)
+INKS = np.array(DRAWN.convert("CMYK"))
+
+
+def wide(samples: Any) -> Any:
+    return samples.astype(np.uint16) * 257
+
+
+def shown(samples: Any) -> Image.Image:
+    return Image.fromarray(samples[:, :, 0] if samples.shape[2] == 1 else samples).convert(
+        "RGBA" if samples.shape[2] in {2, 4} else "RGB"
+    )
+
+
+def check(content: bytes, expected: Image.Image, decibels: float = 60) -> None:
+    ours = made(content)
+    assert psnr(ours, expected) > decibels
+    if expected.mode == "RGBA":
+        difference = ImageChops.difference(ours.convert("RGBA").getchannel("A"), expected.getchannel("A"))
+        assert max(difference.tobytes()) <= 1
+
+
+# ---- JPEG
+
+
+def app14(jpeg: bytes, transform: int | None) -> bytes:
+    """The file with another word on how its colours were turned, or with none."""
+    at = jpeg.index(b"\xff\xee")
+    end = at + 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    return jpeg[:at] + jpeg[end:] if transform is None else jpeg[: end - 1] + bytes([transform]) + jpeg[end:]
+
+
+def test_inks_come_out_in_their_colours_whatever_stands_beside_them() -> None:
+    inks = encoded(Image.fromarray(INKS, "CMYK"), "JPEG", quality=95)
+    check(inks, DRAWN, 45)
+    # Without Adobe's mark, too, they are read as Adobe writes them, as browsers do: strippers of metadata take it away.
+    check(app14(inks, None), DRAWN, 45)
+    negative = np.array(ImageChops.invert(DRAWN).convert("YCbCr"))
+    stored = np.concatenate([negative, np.full_like(GREY, 255)], axis=2)
+    # What Pillow writes inverted, libjpeg takes for YCCK by that mark.
+    check(app14(encoded(Image.fromarray(255 - stored, "CMYK"), "JPEG", quality=95), 2), DRAWN, 35)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"progressive": True, "subsampling": 0},
+        {"restart_marker_blocks": 3, "subsampling": 0},
+        {"keep_rgb": True},
+        {"optimize": True, "subsampling": 0},
+    ],
+    ids=["progressive", "restarts", "RGB", "optimised"],
+)
+def test_every_way_to_code_a_jpeg_gives_its_pixels(options: dict[str, Any]) -> None:
+    check(encoded(DRAWN, "JPEG", quality=95, **options), DRAWN, 40)
+
+
+def test_a_grey_jpeg_is_grey() -> None:
+    check(encoded(DRAWN.convert("L"), "JPEG", quality=95), shown(GREY), 45)
+
+
+@pytest.mark.parametrize(("at", "value"), [(4, 12), (9, 2)], ids=["12 bits", "two components"])
+def test_a_jpeg_that_no_browser_shows_is_not_accepted(at: int, value: int) -> None:
+    jpeg = bytearray(encoded(DRAWN, "JPEG"))
+    jpeg[jpeg.index(b"\xff\xc0") + at] = value
+    assert refused(bytes(jpeg)) is Reason.UNSUPPORTED_FORMAT
+
+
+# ---- PNG
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(
+    ("samples", "bits", "expected"),
+    [
+        (COLORS, 8, shown(COLORS)),
+        (wide(COLORS), 16, shown(COLORS)),
+        (CLEAR, 8, shown(CLEAR)),
+        (wide(CLEAR), 16, shown(CLEAR)),
+        (GREY, 8, shown(GREY)),
+        (wide(GREY), 16, shown(GREY)),
+        (np.concatenate([GREY, SHAPE], axis=2), 8, shown(np.concatenate([GREY, GREY, GREY, SHAPE], axis=2))),
+        (wide(np.concatenate([GREY, SHAPE], axis=2)), 16, shown(np.concatenate([GREY, GREY, GREY, SHAPE], axis=2))),
+        (GREY >> 7, 1, shown((GREY >> 7) * 255)),
+        (GREY >> 6, 2, shown((GREY >> 6) * 85)),
+        (GREY >> 4, 4, shown((GREY >> 4) * 17)),
+    ],
+    ids=["RGB", "RGB 16", "RGBA", "RGBA 16", "L", "L 16", "LA", "LA 16", "1 bit", "2 bits", "4 bits"],
+)
+def test_every_type_of_png_gives_its_pixels(samples: Any, bits: int, expected: Image.Image, interlaced: bool) -> None:
+    check(rasters.png(samples, bits, interlaced=interlaced), expected)
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(
+    ("samples", "bits", "palette", "key"),
+    [
+        (COLORS, 8, None, struct.pack(">3H", *map(int, COLORS[5, 5]))),
+        (wide(COLORS), 16, None, struct.pack(">3H", *(int(v) * 257 for v in COLORS[5, 5]))),
+        (GREY, 8, None, struct.pack(">H", int(GREY[5, 5, 0]))),
+        (wide(GREY), 16, None, struct.pack(">H", int(GREY[5, 5, 0]) * 257)),
+        (GREY >> 4, 4, bytes(range(48)), bytes(int(GREY[5, 5, 0]) >> 4) + b"\0"),
+    ],
+    ids=["RGB", "RGB 16", "L", "L 16", "palette"],
+)
+def test_a_colour_that_stands_for_none_is_transparent_in_a_png(
+    samples: Any, bits: int, palette: bytes | None, key: bytes, interlaced: bool
+) -> None:
+    ours = made(rasters.png(samples, bits, interlaced=interlaced, palette=palette, chunks=[(b"tRNS", key)]))
+    alpha = np.array(ours.getchannel("A"))
+    matches = (samples == samples[5, 5]).all(axis=2)
+    assert (alpha[matches] == 0).all()
+    if not palette:
+        assert (alpha[~matches] == 255).all()
+
+
+# ---- TIFF
+
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "one strip": {},
+    "strips": {"strip": 7},
+    "tiles": {"tile": 64},
+    "planes": {"planar": True},
+    "planes of tiles": {"planar": True, "tile": 32},
+    "deflated": {"deflate": True},
+    "deflated planes of tiles": {"deflate": True, "planar": True, "tile": 32},
+}
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_every_layout_of_a_tiff_gives_its_pixels(layout: dict[str, Any], order: str) -> None:
+    def tiff(samples: Any, photometric: int, *tags: tuple[int, int, list[int]]) -> bytes:
+        return rasters.tiff(samples, photometric, order=order, tags=tags, **layout)
+
+    alpha, inks = (338, 3, [2]), (332, 3, [1])
+    for samples, scaled in ((COLORS, COLORS), (wide(COLORS), COLORS)):
+        check(tiff(samples, rasters.RGB), shown(scaled))
+    for samples in (CLEAR, wide(CLEAR)):
+        check(tiff(samples, rasters.RGB, alpha), shown(CLEAR))
+    for samples, most in ((GREY, 255), (wide(GREY), 65535)):
+        check(tiff(samples, rasters.BLACK_IS_ZERO), shown(GREY))
+        check(tiff(most - samples, rasters.WHITE_IS_ZERO), shown(GREY))
+    for samples in (INKS, wide(INKS)):
+        check(tiff(samples, rasters.SEPARATED, inks), DRAWN)
+    video = np.array(DRAWN.convert("YCbCr"))
+    check(tiff(video, rasters.YCBCR, (530, 3, [1, 1])), DRAWN, 40)
+    premultiplied = np.concatenate([(COLORS * (SHAPE / 255)).astype(np.uint8), SHAPE], axis=2)
+    check(tiff(premultiplied, rasters.RGB, (338, 3, [1])), shown(CLEAR), 30)
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little", "big"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_tiff_of_few_bits_gives_its_pixels(bits: int, order: str) -> None:
+    few, most = GREY >> (8 - bits), 2**bits - 1
+    expected = shown(few * (255 // most))
+    check(rasters.tiff(few, rasters.BLACK_IS_ZERO, bits=bits, order=order), expected)
+    check(rasters.tiff(most - few, rasters.WHITE_IS_ZERO, bits=bits, order=order), expected)
+    table = [value * (65535 // most) for value in range(most + 1)] * 3
+    check(rasters.tiff(few, rasters.PALETTE, bits=bits, order=order, tags=[(320, 3, table)]), expected)
+
+
+@pytest.mark.parametrize(
+    "compression", ["tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "packbits", "group3", "group4"]
+)
+def test_every_accepted_compression_of_a_tiff_gives_its_pixels(compression: str) -> None:
+    image = DRAWN.convert("1") if compression.startswith("group") else DRAWN
+    check(encoded(image, "TIFF", compression=compression), image.convert("RGB"))
+
+
+def test_a_jpeg_in_a_tiff_and_a_big_tiff_give_their_pixels() -> None:
+    check(encoded(DRAWN, "TIFF", compression="jpeg", quality=95), DRAWN, 40)
+    check(encoded(DRAWN, "TIFF", big_tiff=True), DRAWN)
+
+
+def test_the_first_page_of_a_tiff_is_the_picture() -> None:
+    pages = encoded(DRAWN, "TIFF", save_all=True, append_images=[DRAWN.rotate(180)] * 3)
+    check(pages, DRAWN)
+    assert run(pages, EXACT)[0].facts.frames == 1
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        rasters.tiff((GREY / 255).astype(np.float32), rasters.BLACK_IS_ZERO),
+        rasters.tiff((COLORS / 255).astype(np.float32), rasters.RGB),
+        rasters.tiff((COLORS / 255).astype(np.float16), rasters.RGB, order=">"),
+        rasters.tiff(GREY.astype(np.uint32), rasters.BLACK_IS_ZERO),
+        rasters.tiff(np.concatenate([GREY, SHAPE], axis=2), 1, planar=True, tags=[(338, 3, [2])]),
+        encoded(DRAWN, "TIFF", compression="zstd"),
+    ],
+    ids=["float", "float RGB", "half RGB", "32 bits", "grey and alpha in planes", "zstd"],
+)
+def test_a_tiff_of_no_common_kind_is_not_accepted(content: bytes) -> None:
+    assert refused(content) is Reason.UNSUPPORTED_FORMAT
+
+
+# ---- HEIC and AVIF
+
+
+@pytest.mark.parametrize("format_", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
+def test_every_subsampling_of_a_video_codec_gives_its_pixels(format_: str, subsampling: str) -> None:
+    check(encoded(DRAWN, format_, quality=95, subsampling=subsampling), DRAWN, 30)
+
+
+@pytest.mark.parametrize("format_", ["HEIF", "AVIF"])
+def test_a_video_codec_keeps_grey_and_alpha(format_: str) -> None:
+    check(encoded(DRAWN.convert("L"), format_, quality=95), shown(GREY), 40)
+    ours = made(encoded(shown(CLEAR), format_, quality=95)).getchannel("A")
+    assert psnr(ours, shown(SHAPE).getchannel("R")) > 40
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_deep_colours_of_a_heic_are_scaled_and_not_cut(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pillow_heif.options, "SAVE_HDR_TO_12_BIT", bits == 12)
+    deep = pillow_heif.from_bytes("RGB;16", DRAWN.size, wide(COLORS).tobytes())
+    buffer = io.BytesIO()
+    deep.save(buffer, quality=95, chroma=444)
+    check(buffer.getvalue(), DRAWN, 40)
+
+
+def test_the_tiles_of_a_heic_are_put_together() -> None:
+    large = drawn((600, 400))
+    check(encoded(large, "HEIF", quality=95, tile_size=256, chroma=444), large, 40)
+
+
+@pytest.mark.parametrize("format_", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("turn", [3, 6])
+def test_boxes_say_how_a_picture_is_turned_and_not_the_exif_beside_them(format_: str, turn: int) -> None:
+    def orientation(value: int) -> bytes:
+        return bytes.fromhex("4d4d002a00000008" + "0001" + "01120003000000010000000000000000").replace(
+            b"\0\0\0\0\0\0\0\0", bytes([0, value]) + b"\0\0\0\0\0\0"
+        )
+
+    stored = DRAWN.transpose({3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90}[turn])
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    exif[0x010F] = "Telltale camera"
+    content = encoded(stored, format_, exif=exif.tobytes(), quality=95)
+    check(content, DRAWN, 30)
+    # The boxes hold the turn; an Exif that says another one, as careless editors leave it, changes nothing.
+    at = content.index(b"Telltale")
+    head = max(content.rfind(b"MM\0*", 0, at), content.rfind(b"II*\0", 0, at))
+    entry = content.find(b"\x01\x0f" if content[head : head + 2] == b"MM" else b"\x0f\x01", head)
+    big = content[head : head + 2] == b"MM"
+    forged = content[:entry] + struct.pack((">" if big else "<") + "HHIHH", 0x0112, 3, 1, 8, 0) + content[entry + 12 :]
+    assert forged != content
+    check(forged, DRAWN, 30)
+
+
+# ---- animations
+
+
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_of_an_animation_the_first_frame_is_the_picture(format_: str) -> None:
+    frames = [ImageChops.offset(DRAWN, 40 * number) for number in range(4)]
+    content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=80, quality=90)
+    result, _ = run(content, EXACT)
+    assert result.facts.frames == 4
+    check(content, DRAWN.quantize(256).convert("RGB") if format_ == "GIF" else DRAWN, 28)
+
+
+def test_more_frames_than_a_preset_takes_stand_still_and_more_than_the_cap_are_refused() -> None:
+    moving = msgspec.structs.replace(EXACT, format="webp", animated=True, max_frames=3)
+    frames = [Image.new("RGB", (20, 20), (number, 0, 0)) for number in range(4)]
+    content = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], duration=80, lossless=True)
+    assert getattr(Image.open(io.BytesIO(run(content, moving)[1][0])), "n_frames", 1) == 1
+
+
+# ---- shapes
+
+
+@pytest.mark.parametrize("size", [(1, 10_000), (10_000, 1), (1, 1), (3, 20_000), (65_000, 2)])
+@pytest.mark.parametrize("fit", ["inside", "cover", "pad"])
+def test_no_shape_is_so_extreme_that_nothing_is_left(size: tuple[int, int], fit: Any) -> None:
+    preset = msgspec.structs.replace(EXACT, width=300, height=200, fit=fit)
+    ours = made(encoded(Image.new("RGB", size, (1, 99, 200)), "PNG"), preset)
+    assert min(ours.size) >= 1
+    if fit == "pad":
+        assert ours.size == (300, 200)
+    color = ours.convert("RGB").getpixel(((ours.width - 1) // 2, (ours.height - 1) // 2))
+    assert isinstance(color, tuple)
+    assert all(abs(a - b) <= 1 for a, b in zip(color, (1, 99, 200), strict=True))
