@@ -6,29 +6,35 @@ import time
 
 from gateway import routes
 from gateway.access_log import AccessLog
-from gateway.adapters import metadata, presign
+from gateway.adapters import metadata, presign, rendering
 from gateway.adapters.health import GrpcHealth
 from gateway.auth import Authenticator
 from gateway.context import Context
 from gateway.images import Images, SignedUrls
 from gateway.limits import Admission, RequestRates
+from gateway.presets import parse_names
 from gateway.readiness import Readiness
 from gateway.server import serving
 from gateway.settings import Settings
 from gateway.waiting import WaitingRoom
 from runtime import aws, lifecycle
-from runtime.settings import load
+from runtime.settings import load, reader
+from runtime.watched import Watched
 
 
 async def build(life: lifecycle.Lifecycle) -> None:
     """Builds the gateway. Raises `SettingsError` where a setting is wrong."""
-    await assemble(life, await load(Settings, aws.session()))
+    session = aws.session()
+    settings = await load(Settings, session)
+    read = await reader(life.stack, settings, session, "presets")
+    await assemble(life, settings, Watched("presets", settings.presets, parse_names, read))
 
 
-async def assemble(life: lifecycle.Lifecycle, settings: Settings) -> None:
+async def assemble(life: lifecycle.Lifecycle, settings: Settings, presets: Watched[frozenset[str]]) -> None:
     """Puts the gateway together from settings, and serves until the life's stack unwinds."""
     to_metadata = await metadata.channel(life.stack, settings.metadata_target)
     to_presign = await presign.channel(life.stack, settings.presign_target)
+    to_image = await rendering.channel(life.stack, settings.image_target)
     batches = {"max_items": settings.batch_items, "max_in_flight": settings.batches_in_flight}
     images = metadata.GrpcMetadata(to_metadata, **batches)
     presigner = presign.GrpcPresign(to_presign, **batches)
@@ -37,13 +43,17 @@ async def assemble(life: lifecycle.Lifecycle, settings: Settings) -> None:
         {
             "metadata_svc": GrpcHealth(to_metadata, metadata.SERVICE),
             "presign_svc": GrpcHealth(to_presign, presign.SERVICE),
+            "image_svc": GrpcHealth(to_image, rendering.SERVICE),
         },
         seconds=settings.health_seconds,
+        # Everything else goes on without it: uploads wait in the queue, and what is made can be fetched.
+        optional=frozenset({"image_svc"}),
     )
     context = Context(
         settings=settings,
         metadata=images,
         presign=presigner,
+        rendering=rendering.GrpcRendering(to_image),
         authenticator=Authenticator(
             images,
             good=settings.key_cache_seconds,
@@ -56,10 +66,11 @@ async def assemble(life: lifecycle.Lifecycle, settings: Settings) -> None:
         images=Images(SignedUrls(presigner, entries=settings.url_cache_entries, clock=time.time)),
         waiting=waiting,
         readiness=readiness,
-        presets=frozenset(settings.preset_names),
+        presets=presets,
     )
     life.background(waiting.run(), name="waiting")
     life.background(readiness.run(), name="readiness")
+    life.background(presets.run(settings.presets_seconds), name="presets")
     access_log = AccessLog() if settings.access_log else None
     await life.stack.enter_async_context(serving(context, routes.router(), access_log))
 

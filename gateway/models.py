@@ -114,6 +114,12 @@ class ImageWithUpload(msgspec.Struct):
     upload: Upload | None
 
 
+class ImageAlone(msgspec.Struct):
+    """An image, where more may stand beside it one day."""
+
+    image: Image
+
+
 class ImagePage(msgspec.Struct):
     """A page of a list."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from darkroom.image.v1 import image_pb2 as image
 from darkroom.metadata.v1 import metadata_pb2 as metadata
 from darkroom.presign.v1 import presign_pb2 as presign
 
@@ -44,6 +45,10 @@ class Metadata(Protocol):
         """Moves the upload deadline. Raises WRONG_STATE, NOT_FOUND or GONE."""
         ...
 
+    async def reprocess_image(self, tenant_id: str, image_id: str, timeout: float) -> metadata.Image:
+        """Orders the image's processing anew. Raises WRONG_STATE, NOT_FOUND or GONE."""
+        ...
+
     async def delete_image(self, tenant_id: str, image_id: str, timeout: float) -> metadata.DeleteImageResponse:
         """Turns the image into a tombstone. Raises NOT_FOUND."""
         ...
@@ -68,6 +73,16 @@ class Presign(Protocol):
         self, requests: Sequence[presign.SignDownloadRequest], timeout: float
     ) -> list[presign.Download]:
         """A signed URL for each request, in their order, in as few calls as possible."""
+        ...
+
+
+class Rendering(Protocol):
+    """Variants on demand. `timeout` is in seconds."""
+
+    async def render(self, tenant_id: str, image_id: str, preset: str, timeout: float) -> image.Variant:
+        """The variant, made if need be; the work goes on after DEADLINE_EXCEEDED. Raises WRONG_STATE, STALE_ATTEMPT
+        (processed again or deleted meanwhile), NOT_FOUND, GONE, RATE_LIMITED or UNAVAILABLE.
+        """
         ...
 
 

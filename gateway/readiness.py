@@ -15,8 +15,11 @@ _log = structlog.get_logger(__name__)
 class Readiness:
     """Keeps what the services behind last said of themselves."""
 
-    def __init__(self, services: Mapping[str, Health], *, seconds: float) -> None:
-        """`seconds` between two checks, and the time-out of one."""
+    def __init__(
+        self, services: Mapping[str, Health], *, seconds: float, optional: frozenset[str] = frozenset()
+    ) -> None:
+        """`seconds` between two checks, and the time-out of one. Without those in `optional` we can serve, too."""
+        self._optional = optional
         self._services = services
         self._seconds = seconds
         self.reached = dict.fromkeys(services, False)
@@ -24,8 +27,10 @@ class Readiness:
 
     @property
     def ready(self) -> bool:
-        """Whether every service behind can be reached and this process does not drain."""
-        return not self.draining and all(self.reached.values())
+        """Whether every service behind that we cannot do without is reached, and this process does not drain."""
+        return not self.draining and all(
+            reached for name, reached in self.reached.items() if name not in self._optional
+        )
 
     async def check(self) -> None:
         """Asks all of them once."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, ClassVar, Final
 
-import msgspec
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from gateway.presets import parse_names
 from runtime.settings import ServiceSettings
 
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|\*")
@@ -24,7 +24,15 @@ class Settings(ServiceSettings):
     metadata_target: str = Field(
         min_length=1, description="gRPC target of metadata_svc; every address it names is used."
     )
+    image_target: str = Field(min_length=1, description="gRPC target of image_svc, which renders on demand.")
     presets: str = Field(description="The presets as JSON text; the gateway needs their names.")
+    presets_seconds: float = Field(
+        30,
+        gt=0,
+        le=3600,
+        description="How often the parameter is looked at for changed presets. Two calls of Parameter Store's 40 a "
+        "second for an account.",
+    )
 
     # Time
     request_seconds: float = Field(
@@ -100,6 +108,17 @@ class Settings(ServiceSettings):
         0.25, gt=0, le=5, description="Pause between two looks at all waited-for images: one call for all of them."
     )
 
+    # Rendering
+    render_seconds: float = Field(
+        20.0,
+        gt=0,
+        le=26,
+        description="A client is kept this long for a variant that is made for it, then told to come again.",
+    )
+    render_retry_seconds: int = Field(
+        2, ge=1, description="When to come again: most renderings are done by then, all but the slowest."
+    )
+
     # Services behind
     batch_items: int = Field(256, ge=1, le=1_000, description="Most items of one batch RPC; the services take 1,000.")
     batches_in_flight: int = Field(
@@ -135,24 +154,5 @@ class Settings(ServiceSettings):
     @field_validator("presets")
     @classmethod
     def _are_presets(cls, value: str) -> str:
-        _names(value)
+        parse_names(value)
         return value
-
-    @property
-    def preset_names(self) -> tuple[str, ...]:
-        """The names of the presets, in their order."""
-        return _names(self.presets)
-
-
-class _Preset(msgspec.Struct):
-    name: str
-
-
-def _names(text: str) -> tuple[str, ...]:
-    try:
-        names = tuple(preset.name for preset in msgspec.json.decode(text, type=list[_Preset]))
-    except msgspec.MsgspecError as error:
-        raise ValueError(f"must be a JSON list of objects with a name: {error}") from None
-    if not names:
-        raise ValueError("must name at least one preset")
-    return names

@@ -12,8 +12,11 @@ from image_svc.adapters import s3 as s3_adapter
 from image_svc.adapters.metadata import GrpcMetadata
 from image_svc.adapters.s3 import S3ObjectStore
 from image_svc.adapters.sqs import SqsQueue
-from image_svc.pipeline.presets import PresetError, parse_presets
+from image_svc.pipeline.presets import Preset, PresetError, parse_presets
 from image_svc.ports import Developer, Metadata, ObjectStore, Queue, Unreachable
+from image_svc.presets import Presets
+from image_svc.render.renderer import Renderer, RenderLimits
+from image_svc.render.turns import Turns
 from image_svc.sandbox import Sandbox, SandboxError, SandboxLimits
 from image_svc.service import ImageService
 from image_svc.settings import Settings
@@ -28,7 +31,8 @@ from image_svc.worker.watchdog import watchdog
 from runtime import aws, lifecycle
 from runtime.grpc_server import serving
 from runtime.lifecycle import Lifecycle
-from runtime.settings import SettingsError, load
+from runtime.settings import SettingsError, load, reader
+from runtime.watched import Watched
 
 # Connections to S3 that one job may use at a time: its variants go up together.
 _CONNECTIONS_PER_JOB = 4
@@ -47,7 +51,21 @@ async def _build(life: Lifecycle) -> None:
     queue, dead_letter_queue = await _queues(stack, session, settings)
     metadata = GrpcMetadata(await metadata_adapter.channel(stack, settings.metadata_target), settings.rpc_seconds)
 
-    consumer = _consumer(settings, queue=queue, metadata=metadata, store=store, developer=sandbox)
+    watched = await _watched(stack, session, settings)
+    presets = Presets(watched)
+
+    consumer = _consumer(settings, queue=queue, metadata=metadata, store=store, developer=sandbox, presets=presets)
+    renderer = Renderer(
+        metadata,
+        store,
+        sandbox,
+        presets,
+        turns=Turns(
+            settings.render_slots, waiting=settings.render_waiting, waiting_of_one=settings.render_waiting_of_one
+        ),
+        limits=RenderLimits(render=settings.render_seconds, margin=settings.rpc_seconds),
+    )
+    stack.push_async_callback(renderer.close)
     dead_letters = DeadLetters(
         dead_letter_queue,
         metadata,
@@ -60,8 +78,9 @@ async def _build(life: Lifecycle) -> None:
     )
     life.background(dead_letters.run(), name="dead letters")
     life.background(consumer.run(), name="consumer")
+    life.background(watched.run(settings.presets_seconds), name="presets")
     await stack.enter_async_context(watchdog(lambda: consumer.silence, hung=settings.hung_seconds))
-    servicer = ImageService(metadata, store, queue)
+    servicer = ImageService(metadata, store, queue, renderer, retry_seconds=settings.render_retry_seconds)
     server = await stack.enter_async_context(
         serving(
             host=settings.listen_host,
@@ -94,7 +113,7 @@ async def _store(stack: AsyncExitStack, session: AioSession, settings: Settings)
         session,
         "s3",
         settings,
-        connections=settings.in_hand * _CONNECTIONS_PER_JOB,
+        connections=settings.in_hand * _CONNECTIONS_PER_JOB + settings.render_slots,
         also=s3_adapter.config(settings.s3_addressing_style),
     )
     store = S3ObjectStore(client, incoming_bucket=settings.incoming_bucket, media_bucket=settings.media_bucket)
@@ -118,13 +137,23 @@ async def _verified(resource: S3ObjectStore | SqsQueue) -> None:
         raise SettingsError(f"image_svc: {error}") from error
 
 
-def _consumer(
-    settings: Settings, *, queue: Queue, metadata: Metadata, store: ObjectStore, developer: Developer
-) -> Consumer:
+async def _watched(stack: AsyncExitStack, session: AioSession, settings: Settings) -> Watched[tuple[Preset, ...]]:
+    read = await reader(stack, settings, session, "presets")
     try:
-        presets = parse_presets(settings.presets)
+        return Watched("presets", settings.presets, parse_presets, read)
     except PresetError as error:
         raise SettingsError(f"image_svc: {error}") from error
+
+
+def _consumer(
+    settings: Settings,
+    *,
+    queue: Queue,
+    metadata: Metadata,
+    store: ObjectStore,
+    developer: Developer,
+    presets: Presets,
+) -> Consumer:
     jobs = Jobs(
         metadata,
         store,

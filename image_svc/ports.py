@@ -6,7 +6,19 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from image_svc.domain.model import Attempt, Busy, Job, Message, Problem, Registered, Retry, Settled, Verdict
+from image_svc.domain.model import (
+    Attempt,
+    Busy,
+    Job,
+    Message,
+    Problem,
+    Registered,
+    Rendering,
+    Retry,
+    Settled,
+    StoredVariant,
+    Verdict,
+)
 from image_svc.pipeline.presets import Preset
 from image_svc.sandbox import Developed
 
@@ -51,8 +63,15 @@ class ObjectStore(Protocol):
         """Whether an original is there."""
         ...
 
-    async def put_variant(self, key: str, body: bytes, content_type: str) -> None:
-        """Writes a variant, for good: the same key never gets other bytes."""
+    async def has_variant(self, key: str) -> bool:
+        """Whether a variant is there."""
+        ...
+
+    async def put_variant(self, key: str, body: bytes, content_type: str) -> int:
+        """Writes a variant, unless there is one under its key; returns the size in bytes of what is there then.
+
+        The same key never gets other bytes.
+        """
         ...
 
     async def remove_original(self, key: str) -> None:
@@ -107,6 +126,18 @@ class Metadata(Protocol):
 
     async def hand_back(self, attempt: Attempt) -> None:
         """Gives the attempt back unfinished: it does not count."""
+        ...
+
+    async def begin_rendering(
+        self, tenant_id: str, image_id: str, preset: str, lease: float
+    ) -> Rendering | StoredVariant:
+        """What is needed to make a variant within `lease` seconds, or the one that is there. Raises `DarkroomError`
+        (NOT_FOUND, GONE, WRONG_STATE).
+        """
+        ...
+
+    async def record_variant(self, attempt: Attempt, variant: StoredVariant) -> StoredVariant:
+        """Adds a variant that lies in the media bucket to its image; returns the image's variant of that name."""
         ...
 
     async def abandon(self, key: str, problem: Problem) -> None:

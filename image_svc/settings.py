@@ -28,6 +28,34 @@ class Settings(ServiceSettings):
         description="The presets as JSON text; those that come with the code where it is not set.",
     )
 
+    presets_seconds: float = Field(
+        30,
+        gt=0,
+        le=3600,
+        description="How often the parameter is looked at for changed presets. Two calls of Parameter Store's 40 a "
+        "second for an account.",
+    )
+
+    render_slots: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Variants that are rendered on demand at a time, beside the slots: somebody waits for them, so a "
+        "backlog of uploads must not.",
+    )
+    render_waiting: int = Field(
+        32, ge=0, le=10_000, description="Renderings that may wait for a slot: 20 s of work, as long as a caller waits."
+    )
+    render_waiting_of_one: int = Field(
+        8, ge=0, le=10_000, description="How many of them may be one tenant's. Tenants take turns."
+    )
+    render_seconds: float = Field(
+        60, gt=0, le=600, description="Longest time for one rendering from the moment it has a slot."
+    )
+    render_retry_seconds: float = Field(
+        5, gt=0, description="What a caller is told to wait when too much is waiting already: a quarter of the queue."
+    )
+
     slots: int = Field(
         default_factory=lambda: len(os.sched_getaffinity(0)),
         ge=1,

@@ -29,6 +29,7 @@ _RETRIED: Final = tuple(
         "ListImages",
         "UpdateImage",
         "RenewUpload",
+        "ReprocessImage",
         "DeleteImage",
         "GetUsage",
     )
@@ -101,6 +102,11 @@ class GrpcMetadata:
     async def renew_upload(self, request: pb.RenewUploadRequest, timeout: float) -> pb.Image:
         """Moves the upload deadline."""
         return (await grpc_client.call(self._stub.RenewUpload, request, timeout)).image
+
+    async def reprocess_image(self, tenant_id: str, image_id: str, timeout: float) -> pb.Image:
+        """Orders the image's processing anew."""
+        request = pb.ReprocessImageRequest(tenant_id=tenant_id, image_id=image_id)
+        return (await grpc_client.call(self._stub.ReprocessImage, request, timeout)).image
 
     async def delete_image(self, tenant_id: str, image_id: str, timeout: float) -> pb.DeleteImageResponse:
         """Turns the image into a tombstone."""

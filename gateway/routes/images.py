@@ -149,9 +149,10 @@ def _check(context: Context, new: models.NewImage, largest: int) -> None:
         errors.append(problems.FieldError("/size", f"must be 1 to {largest} bytes"))
     if new.upload != "put":
         errors.append(problems.FieldError("/upload", "must be put; multipart is not offered yet"))
+    presets = context.presets.value
     for number, name in enumerate(new.variants or ()):
-        if name not in context.presets:
-            allowed = ", ".join(sorted(context.presets))
+        if name not in presets:
+            allowed = ", ".join(sorted(presets))
             errors.append(problems.FieldError(f"/variants/{number}", f"must be one of {allowed}"))
     if len(set(new.variants or ())) != len(new.variants or ()):
         errors.append(problems.FieldError("/variants", "must not name a preset twice"))

@@ -11,7 +11,20 @@ from darkroom.metadata.v1 import metadata_pb2 as pb
 from darkroom.metadata.v1 import metadata_pb2_grpc as rpc
 from google.protobuf import duration_pb2
 
-from image_svc.domain.model import Attempt, Busy, Job, Problem, Ready, Registered, Retry, Settled, Verdict
+from image_svc.domain.model import (
+    Attempt,
+    Busy,
+    Job,
+    Problem,
+    Ready,
+    Registered,
+    Rendering,
+    Retry,
+    Settled,
+    StoredVariant,
+    Verdict,
+)
+from image_svc.pipeline.types import Facts, Format
 from image_svc.ports import StaleAttempt, Unreachable
 from runtime import grpc_client
 from runtime.errors import DarkroomError, Kind
@@ -19,7 +32,7 @@ from runtime.errors import DarkroomError, Kind
 _SERVICE: Final = "darkroom.metadata.v1.MetadataService"
 # Repeated by the channel when the connection broke: calls that may be, and that nobody above repeats. The others are
 # repeated with patience by the worker, once the connection has had time to come back.
-_RETRIED: Final = ("RenewProcessing", "HandBackProcessing", "BatchGetImages")
+_RETRIED: Final = ("RenewProcessing", "HandBackProcessing", "BatchGetImages", "BeginRendering", "RecordVariant")
 _AWAY: Final = frozenset({Kind.UNAVAILABLE, Kind.DEADLINE_EXCEEDED, Kind.RATE_LIMITED})
 # An image that is gone has no attempts.
 _STALE: Final = frozenset({Kind.STALE_ATTEMPT, Kind.NOT_FOUND, Kind.GONE})
@@ -40,8 +53,8 @@ class GrpcMetadata:
 
     async def begin(self, key: str, lease: float) -> Job | Settled | Busy:
         """See `Metadata`."""
-        request = pb.BeginProcessingRequest(key=key, lease=_duration(lease))
-        with _translated():
+        request = pb.BeginProcessingRequest(key=key, lease=duration(lease))
+        with translated():
             answer = await grpc_client.call(self._stub.BeginProcessing, request, self._timeout)
         match answer.WhichOneof("outcome"):
             case "job":
@@ -54,6 +67,7 @@ class GrpcMetadata:
                     presets=tuple(job.presets),
                     media_prefix=job.media_prefix,
                     traceparent=job.traceparent,
+                    before=_before(job),
                 )
             case "busy":
                 return Busy(_seconds(answer.busy.retry_after))
@@ -65,9 +79,9 @@ class GrpcMetadata:
     async def renew(self, attempt: Attempt, lease: float) -> None:
         """See `Metadata`."""
         request = pb.RenewProcessingRequest(
-            tenant_id=attempt.tenant_id, image_id=attempt.image_id, attempt=attempt.number, lease=_duration(lease)
+            tenant_id=attempt.tenant_id, image_id=attempt.image_id, attempt=attempt.number, lease=duration(lease)
         )
-        with _translated(fenced=True):
+        with translated(fenced=True):
             await grpc_client.call(self._stub.RenewProcessing, request, self._timeout)
 
     async def finish(self, attempt: Attempt, verdict: Verdict) -> None:
@@ -79,7 +93,7 @@ class GrpcMetadata:
             request.rejected.CopyFrom(_problem(verdict))
         else:
             request.ready.CopyFrom(_ready(verdict))
-        with _translated(fenced=True):
+        with translated(fenced=True):
             await grpc_client.call(self._stub.FinishProcessing, request, self._timeout)
 
     async def fail(self, attempt: Attempt, problem: Problem, *, final: bool) -> Retry | None:
@@ -91,7 +105,7 @@ class GrpcMetadata:
             problem=_problem(problem),
             final=final,
         )
-        with _translated(fenced=True):
+        with translated(fenced=True):
             answer = await grpc_client.call(self._stub.FailProcessing, request, self._timeout)
         return Retry(_seconds(answer.retry_after)) if answer.state == pb.Image.PROCESSING else None
 
@@ -100,31 +114,61 @@ class GrpcMetadata:
         request = pb.HandBackProcessingRequest(
             tenant_id=attempt.tenant_id, image_id=attempt.image_id, attempt=attempt.number
         )
-        with _translated(fenced=True):
+        with translated(fenced=True):
             await grpc_client.call(self._stub.HandBackProcessing, request, self._timeout)
+
+    async def begin_rendering(
+        self, tenant_id: str, image_id: str, preset: str, lease: float
+    ) -> Rendering | StoredVariant:
+        """See `Metadata`."""
+        request = pb.BeginRenderingRequest(tenant_id=tenant_id, image_id=image_id, preset=preset, lease=duration(lease))
+        with translated():
+            answer = await grpc_client.call(self._stub.BeginRendering, request, self._timeout)
+        if answer.WhichOneof("outcome") == "variant":
+            return _stored(answer.variant)
+        rendering = answer.rendering
+        return Rendering(
+            attempt=Attempt(tenant_id, image_id, rendering.attempt),
+            original_key=rendering.original_key,
+            content_type=rendering.content_type,
+            size=rendering.size,
+            sha256=rendering.sha256,
+            media_prefix=rendering.media_prefix,
+        )
+
+    async def record_variant(self, attempt: Attempt, variant: StoredVariant) -> StoredVariant:
+        """See `Metadata`."""
+        request = pb.RecordVariantRequest(
+            tenant_id=attempt.tenant_id,
+            image_id=attempt.image_id,
+            attempt=attempt.number,
+            variant=_variant(variant),
+        )
+        with translated(fenced=True):
+            return _stored((await grpc_client.call(self._stub.RecordVariant, request, self._timeout)).variant)
 
     async def abandon(self, key: str, problem: Problem) -> None:
         """See `Metadata`."""
         request = pb.AbandonProcessingRequest(key=key, problem=_problem(problem))
-        with _translated():
+        with translated():
             await grpc_client.call(self._stub.AbandonProcessing, request, self._timeout)
 
     async def expire_upload(self, tenant_id: str, image_id: str) -> None:
         """See `Metadata`."""
         request = pb.ExpireUploadRequest(tenant_id=tenant_id, image_id=image_id)
-        with _translated(unknown_is_fine=True):
+        with translated(unknown_is_fine=True):
             await grpc_client.call(self._stub.ExpireUpload, request, self._timeout)
 
     async def record_original_removal(self, tenant_id: str, image_id: str) -> None:
         """See `Metadata`."""
         request = pb.RecordOriginalRemovalRequest(tenant_id=tenant_id, image_id=image_id)
-        with _translated(unknown_is_fine=True):
+        with translated(unknown_is_fine=True):
             await grpc_client.call(self._stub.RecordOriginalRemoval, request, self._timeout)
 
     async def record_purge(self, tenant_id: str, image_id: str) -> None:
         """See `Metadata`."""
         request = pb.RecordPurgeRequest(tenant_id=tenant_id, image_id=image_id)
-        with _translated(unknown_is_fine=True):
+        with translated(unknown_is_fine=True):
             await grpc_client.call(self._stub.RecordPurge, request, self._timeout)
 
     async def registered(self, tenant_id: str, image_id: str) -> Registered | None:
@@ -132,7 +176,7 @@ class GrpcMetadata:
         request = pb.BatchGetImagesRequest(
             items=[pb.GetImageRequest(item_id=1, tenant_id=tenant_id, image_id=image_id)]
         )
-        with _translated():
+        with translated():
             answer = await grpc_client.call(self._stub.BatchGetImages, request, self._timeout)
             result = answer.results[0]
             if result.WhichOneof("result") == "error":
@@ -151,8 +195,10 @@ class GrpcMetadata:
 
 
 @contextmanager
-def _translated(*, fenced: bool = False, unknown_is_fine: bool = False) -> Iterator[None]:
-    """`unknown_is_fine`: what is to be recorded of an image that does not exist any more needs no record."""
+def translated(*, fenced: bool = False, unknown_is_fine: bool = False) -> Iterator[None]:
+    """Turns a `DarkroomError` into what the ports promise. `fenced`: the call carries an attempt. `unknown_is_fine`:
+    what is to be recorded of an image that does not exist any more needs no record.
+    """
     try:
         yield
     except DarkroomError as error:
@@ -178,25 +224,50 @@ def _ready(verdict: Ready) -> pb.Ready:
             perceptual_hash=facts.perceptual_hash,
             sha256=verdict.sha256,
         ),
-        variants=[
-            pb.Variant(
-                name=variant.name,
-                key=variant.key,
-                content_type=variant.content_type,
-                width=variant.width,
-                height=variant.height,
-                size=variant.size,
-            )
-            for variant in verdict.variants
-        ],
+        variants=[_variant(variant) for variant in verdict.variants],
     )
+
+
+def _before(job: pb.Job) -> Ready | None:
+    if not job.HasField("facts"):
+        return None
+    facts = job.facts
+    return Ready(
+        facts=Facts(
+            format=Format(facts.format),
+            width=facts.width,
+            height=facts.height,
+            frames=facts.frames,
+            thumbhash=facts.thumbhash,
+            color=facts.color,
+            perceptual_hash=facts.perceptual_hash,
+        ),
+        sha256=facts.sha256,
+        variants=tuple(_stored(variant) for variant in job.variants),
+    )
+
+
+def _variant(variant: StoredVariant) -> pb.Variant:
+    return pb.Variant(
+        name=variant.name,
+        key=variant.key,
+        content_type=variant.content_type,
+        width=variant.width,
+        height=variant.height,
+        size=variant.size,
+    )
+
+
+def _stored(variant: pb.Variant) -> StoredVariant:
+    return StoredVariant(variant.name, variant.key, variant.content_type, variant.width, variant.height, variant.size)
 
 
 def _problem(problem: Problem) -> pb.Problem:
     return pb.Problem(type=problem.type, title=problem.title, detail=problem.detail)
 
 
-def _duration(seconds: float) -> duration_pb2.Duration:
+def duration(seconds: float) -> duration_pb2.Duration:
+    """A length of time that is not negative."""
     return duration_pb2.Duration(seconds=int(seconds), nanos=int(seconds % 1 * 1_000_000_000))
 
 

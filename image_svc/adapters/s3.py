@@ -11,7 +11,7 @@ from typing import Any, Final
 from aiobotocore.config import AioConfig
 
 from image_svc.adapters.aws_errors import ClientError, code_of, reaching
-from image_svc.ports import ObjectMissing, Original
+from image_svc.ports import ObjectMissing, Original, Unreachable
 
 
 def config(addressing_style: str) -> AioConfig:
@@ -30,6 +30,9 @@ _CHUNK: Final = 256 * 1024
 # A variant's key names its content, so it may be kept for good; only by who fetched it, because its URL is a secret.
 _CACHE_CONTROL: Final = "private, max-age=31536000, immutable"
 _MISSING: Final = frozenset({"NoSuchKey", "404"})
+_THERE: Final = frozenset({"PreconditionFailed", "412"})
+# Two writers of one new key at the same moment: S3 asks the later one to come again.
+_BUSY: Final = frozenset({"ConditionalRequestConflict", "409"})
 _S3: Final = "S3"
 
 
@@ -83,27 +86,44 @@ class S3ObjectStore:
 
     async def has_original(self, key: str) -> bool:
         """See `ObjectStore`."""
+        return await self._has(self._incoming, key)
+
+    async def has_variant(self, key: str) -> bool:
+        """See `ObjectStore`."""
+        return await self._has(self._media, key)
+
+    async def _has(self, bucket: str, key: str) -> bool:
         with reaching(_S3):
             try:
-                await self._s3.head_object(Bucket=self._incoming, Key=key)
+                await self._s3.head_object(Bucket=bucket, Key=key)
             except ClientError as error:
                 if code_of(error) in _MISSING:
                     return False
                 raise
         return True
 
-    async def put_variant(self, key: str, body: bytes, content_type: str) -> None:
+    async def put_variant(self, key: str, body: bytes, content_type: str) -> int:
         """See `ObjectStore`. S3 checks the bytes against their SHA-256 on arrival."""
         digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
         with reaching(_S3):
-            await self._s3.put_object(
-                Bucket=self._media,
-                Key=key,
-                Body=body,
-                ContentType=content_type,
-                CacheControl=_CACHE_CONTROL,
-                ChecksumSHA256=digest,
-            )
+            try:
+                await self._s3.put_object(
+                    Bucket=self._media,
+                    Key=key,
+                    Body=body,
+                    ContentType=content_type,
+                    CacheControl=_CACHE_CONTROL,
+                    ChecksumSHA256=digest,
+                    IfNoneMatch="*",
+                )
+            except ClientError as error:
+                if code_of(error) in _BUSY:
+                    raise Unreachable(f"S3: {code_of(error)}") from None
+                if code_of(error) not in _THERE:
+                    raise
+                there = await self._s3.head_object(Bucket=self._media, Key=key)
+                return int(there["ContentLength"])
+        return len(body)
 
     async def remove_original(self, key: str) -> None:
         """See `ObjectStore`."""

@@ -27,8 +27,31 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredVariant:
+    """A variant that lies in the media bucket under `key`. `size` is in bytes."""
+
+    name: str
+    key: str
+    content_type: str
+    width: int
+    height: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The good verdict. `sha256` is the measured one."""
+
+    facts: Facts
+    sha256: bytes
+    variants: tuple[StoredVariant, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt at one image. `size` is the announced one in bytes; `sha256` has 32 bytes, or none."""
+    """One attempt at one image. `size` is the announced one in bytes; `sha256` has 32 bytes, or none. `before` is what
+    an earlier run came to, where there was one.
+    """
 
     attempt: Attempt
     content_type: str
@@ -37,6 +60,21 @@ class Job:
     presets: tuple[str, ...]
     media_prefix: str
     traceparent: str
+    before: Ready | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rendering:
+    """One more variant to be made of a READY image. `attempt` is the fence: what was processed again since, or
+    deleted, does not take it.
+    """
+
+    attempt: Attempt
+    original_key: str
+    content_type: str
+    size: int
+    sha256: bytes
+    media_prefix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,27 +99,6 @@ class Problem:
     type: str
     title: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredVariant:
-    """A variant that lies in the media bucket under `key`. `size` is in bytes."""
-
-    name: str
-    key: str
-    content_type: str
-    width: int
-    height: int
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The good verdict. `sha256` is the measured one."""
-
-    facts: Facts
-    sha256: bytes
-    variants: tuple[StoredVariant, ...]
 
 
 Verdict = Ready | Problem

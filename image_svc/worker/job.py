@@ -7,19 +7,19 @@ bytes under the same keys; the row that makes them visible is written once all a
 from __future__ import annotations
 
 import asyncio
-import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
+from image_svc import variants
 from image_svc.domain import problems
 from image_svc.domain.model import Busy, Disposition, Done, Job, Later, Problem, Ready, Settled, StoredVariant, Verdict
-from image_svc.pipeline.fingerprint import fingerprint
 from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Rejected
 from image_svc.ports import Developer, Metadata, ObjectMissing, ObjectStore, StaleAttempt, Unreachable
+from image_svc.presets import Presets
 from image_svc.sandbox import Developed, DevelopedVariant, Killed, SandboxError, TimedOut
 from image_svc.worker.hold import Hold, Interrupted, Why
 from image_svc.worker.patience import patiently, seen_through
@@ -64,7 +64,7 @@ class Jobs:
         metadata: Metadata,
         store: ObjectStore,
         developer: Developer,
-        presets: Sequence[Preset],
+        presets: Presets,
         *,
         slots: Slots,
         limits: JobLimits,
@@ -72,7 +72,7 @@ class Jobs:
         self._metadata = metadata
         self._store = store
         self._developer = developer
-        self._presets = {preset.name: preset for preset in presets}
+        self._presets = presets
         self._slots = slots
         self._limits = limits
 
@@ -176,23 +176,43 @@ class Jobs:
             _log.exception("attempt not tidied up")
 
     async def _verdict(self, job: Job, key: str, stages: _Stages) -> Verdict:
-        presets = self._wanted(job)
         try:
             async with asyncio.timeout(self._limits.job):
+                wanted = await self._wanted(job)
+                there = await self._there(job, wanted)
+                presets = [preset for preset in wanted if preset.name not in there]
+                if job.before is not None and not presets:
+                    stages.end("compare")
+                    return Ready(job.before.facts, job.before.sha256, tuple(there[one.name] for one in wanted))
                 with Source() as source:
                     await patiently(lambda: self._fetch(job, key, source), self._limits.patience)
                     stages.end("fetch")
                     with await self._develop(job, source.fd, presets, stages) as developed:
-                        variants = await self._store_all(job, source.sha256, presets, developed)
+                        made = await self._store_all(job, source.sha256, presets, developed)
                     stages.end("store")
-                    return Ready(developed.facts, source.sha256, variants)
+                    have = there | {variant.name: variant for variant in made}
+                    return Ready(developed.facts, source.sha256, tuple(have[preset.name] for preset in wanted))
         except Rejected as verdict:
             return problems.rejected(verdict.reason, verdict.detail)
 
-    def _wanted(self, job: Job) -> list[Preset]:
-        if not job.presets:
-            return [preset for preset in self._presets.values() if preset.eager]
-        return [self._presets[name] for name in dict.fromkeys(job.presets)]
+    async def _wanted(self, job: Job) -> list[Preset]:
+        """What was asked for, and what was rendered on demand since: what a tenant could fetch it still can."""
+        wanted = await self._presets.find(job.presets) if job.presets else self._presets.eager()
+        names = {preset.name for preset in wanted}
+        had = [] if job.before is None else [variant.name for variant in job.before.variants]
+        return wanted + await self._presets.find(name for name in had if name not in names)
+
+    async def _there(self, job: Job, wanted: list[Preset]) -> dict[str, StoredVariant]:
+        """The variants of an earlier run that would come out the same, and lie where they should."""
+        if job.before is None:
+            return {}
+        before = {variant.key: variant for variant in job.before.variants}
+        found = {}
+        for preset in wanted:
+            key = variants.key_of(job.media_prefix, preset, sha256=job.before.sha256, build=self._developer.build)
+            if key in before and await patiently(partial(self._store.has_variant, key), self._limits.patience):
+                found[preset.name] = before[key]
+        return found
 
     async def _fetch(self, job: Job, key: str, source: Source) -> None:
         async with self._store.original(key) as original:
@@ -227,11 +247,8 @@ class Jobs:
         return tuple(task.result() for task in tasks)
 
     async def _store_one(self, job: Job, sha256: bytes, preset: Preset, made: DevelopedVariant) -> StoredVariant:
-        name = f"{preset.name}.{fingerprint(sha256, preset, self._developer.build)}.{made.extension}"
-        key = job.media_prefix + name
-        body = os.pread(made.fd, made.size, 0)
-        await patiently(lambda: self._store.put_variant(key, body, made.content_type), self._limits.patience)
-        return StoredVariant(preset.name, key, made.content_type, made.width, made.height, made.size)
+        key = variants.key_of(job.media_prefix, preset, sha256=sha256, build=self._developer.build)
+        return await patiently(lambda: variants.store(self._store, key, made), self._limits.patience)
 
 
 def _cause(error: Exception) -> str:

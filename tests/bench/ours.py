@@ -131,6 +131,8 @@ def running(admin_url: str, endpoint: str, logs: Path) -> Iterator[Ours]:
     targets = {
         "GATEWAY_PRESIGN_TARGET": f"ipv4:127.0.0.1:{presign}",
         "GATEWAY_METADATA_TARGET": f"ipv4:127.0.0.1:{metadata}",
+        # Nobody listens: nothing is rendered here.
+        "GATEWAY_IMAGE_TARGET": "ipv4:127.0.0.1:9",
     }
     own = {
         "presign_svc": {

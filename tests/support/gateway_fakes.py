@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from darkroom.image.v1 import image_pb2
 from darkroom.metadata.v1 import metadata_pb2 as pb
 from darkroom.presign.v1 import presign_pb2 as presign
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.ports import Health, Metadata, Presign
+from gateway.ports import Health, Metadata, Presign, Rendering
 from runtime.errors import DarkroomError, Kind
 
 LIMITS = pb.Limits(max_image_bytes=50_000_000, max_images=1000, max_bytes=10**12, requests_per_second=1000)
@@ -139,6 +141,15 @@ class FakeMetadata:
         image.upload_expires_at.CopyFrom(stamp(time.time() + request.upload_time_to_live.seconds))
         return image
 
+    async def reprocess_image(self, tenant_id: str, image_id: str, timeout: float) -> pb.Image:
+        self._called("reprocess_image")
+        image = self._find(tenant_id, image_id)
+        if image.state not in (pb.Image.READY, pb.Image.FAILED, pb.Image.PROCESSING):
+            raise DarkroomError(Kind.WRONG_STATE, "only one that is READY or FAILED is processed again")
+        image.state = pb.Image.PROCESSING
+        image.ClearField("ready_at")
+        return image
+
     async def delete_image(self, tenant_id: str, image_id: str, timeout: float) -> pb.DeleteImageResponse:
         self._called("delete_image")
         image = self._find(tenant_id, image_id)
@@ -187,6 +198,33 @@ class FakePresign:
 
 
 @dataclass
+class FakeRendering:
+    """image_svc: each call takes the next of `outcomes`: an error, what makes one, or seconds that pass first."""
+
+    metadata: FakeMetadata
+    outcomes: list[DarkroomError | Callable[[], DarkroomError] | float] = field(default_factory=list)
+    calls: list[tuple[str, str, str, float]] = field(default_factory=list)
+
+    async def render(self, tenant_id: str, image_id: str, preset: str, timeout: float) -> image_pb2.Variant:
+        self.calls.append((tenant_id, image_id, preset, timeout))
+        outcome = self.outcomes.pop(0) if self.outcomes else 0.0
+        if callable(outcome):
+            raise outcome()
+        if isinstance(outcome, DarkroomError):
+            raise outcome
+        await asyncio.sleep(min(outcome, timeout))
+        if outcome > timeout:
+            raise DarkroomError(Kind.DEADLINE_EXCEEDED, "a dependency answered DEADLINE_EXCEEDED")
+        made = image_pb2.Variant(
+            name=preset, key=f"media/{image_id}/{preset}", content_type="image/webp", width=2, height=2, size=5
+        )
+        self.metadata.images[tenant_id, image_id].variants.add(
+            name=made.name, key=made.key, content_type=made.content_type, width=2, height=2, size=5
+        )
+        return made
+
+
+@dataclass
 class FakeHealth:
     """Says what it is told to."""
 
@@ -230,4 +268,5 @@ def ready_image(tenant_id: str, image_id: str) -> pb.Image:
 # What mypy checks: the fakes are what the gateway asks for.
 _METADATA: type[Metadata] = FakeMetadata
 _PRESIGN: type[Presign] = FakePresign
+_RENDERING: type[Rendering] = FakeRendering
 _HEALTH: type[Health] = FakeHealth

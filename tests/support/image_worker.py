@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 
+from image_svc.presets import Presets
+from image_svc.render.renderer import Renderer, RenderLimits
+from image_svc.render.turns import Turns
 from image_svc.worker.consumer import Consumer, ConsumerLimits
 from image_svc.worker.handler import Handler
 from image_svc.worker.hold import Rhythm
@@ -20,11 +23,38 @@ PATIENCE = 120.0
 UNREADABLE = 900.0
 
 
+def renderer(
+    world: World,
+    name: str = "w1",
+    *,
+    slots: int = 1,
+    waiting: int = 4,
+    waiting_of_one: int = 2,
+    presets: Presets | None = None,
+) -> Renderer:
+    """One process's half for rendering on demand."""
+    return Renderer(
+        FakeMetadata(world, name),
+        FakeStore(world, name),
+        FakeDeveloper(world, name),
+        presets or Presets.fixed(PRESETS),
+        turns=Turns(slots, waiting=waiting, waiting_of_one=waiting_of_one),
+        limits=RenderLimits(render=60, margin=5),
+    )
+
+
 class Worker:
     """One process's consumer; `name` is who it is in the world."""
 
     def __init__(
-        self, world: World, name: str = "w1", *, slots: int = 2, prefetch: int = 2, drain: float = DRAIN
+        self,
+        world: World,
+        name: str = "w1",
+        *,
+        slots: int = 2,
+        prefetch: int = 2,
+        drain: float = DRAIN,
+        presets: Presets | None = None,
     ) -> None:
         self.world = world
         self.name = name
@@ -33,7 +63,7 @@ class Worker:
             metadata,
             store,
             FakeDeveloper(world, name),
-            PRESETS,
+            presets or Presets.fixed(PRESETS),
             slots=Slots(slots),
             limits=JobLimits(job=600, patience=PATIENCE),
         )

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from image_svc.domain.model import (
@@ -25,14 +25,17 @@ from image_svc.domain.model import (
     Problem,
     Ready,
     Registered,
+    Rendering,
     Retry,
     Settled,
+    StoredVariant,
     Verdict,
 )
 from image_svc.pipeline.presets import Preset, default_presets
 from image_svc.pipeline.types import Facts, Format
 from image_svc.ports import ObjectMissing, Original, ReceiptLost, StaleAttempt
 from image_svc.sandbox import Developed, DevelopedVariant
+from runtime.errors import DarkroomError, Kind
 
 TENANT = "0190aaaa-0000-7000-8000-000000000001"
 INCOMING = "incoming-test"
@@ -272,10 +275,15 @@ class FakeStore:
         async with self.world.call(self.worker, "head"):
             return key in self.world.originals
 
-    async def put_variant(self, key: str, body: bytes, content_type: str) -> None:
+    async def has_variant(self, key: str) -> bool:
+        async with self.world.call(self.worker, "head_variant"):
+            return key in self.world.variants
+
+    async def put_variant(self, key: str, body: bytes, content_type: str) -> int:
         async with self.world.call(self.worker, "put"):
             known = self.world.variants.setdefault(key, (body, content_type))
             assert known == (body, content_type), "the same key got other bytes"
+            return len(known[0])
 
     async def remove_original(self, key: str) -> None:
         async with self.world.call(self.worker, "remove_original"):
@@ -319,6 +327,7 @@ class FakeMetadata:
                 row.presets,
                 row.prefix,
                 "",
+                row.verdict if isinstance(row.verdict, Ready) else None,
             )
 
     def _own(self, attempt: Attempt) -> Row:
@@ -359,6 +368,41 @@ class FakeMetadata:
             row = self._own(attempt)
             row.leased_until = 0
             row.attempts -= 1
+
+    async def begin_rendering(
+        self, tenant_id: str, image_id: str, preset: str, lease: float
+    ) -> Rendering | StoredVariant:
+        async with self.world.call(self.worker, "begin_rendering"):
+            row = self.world.rows.get(image_id)
+            if row is None:
+                raise DarkroomError(Kind.NOT_FOUND, "no such image")
+            if row.state != "READY" or row.original_removed:
+                raise DarkroomError(Kind.GONE if row.state == "DELETED" else Kind.WRONG_STATE, row.state)
+            assert isinstance(row.verdict, Ready)
+            for variant in row.verdict.variants:
+                if variant.name == preset:
+                    return variant
+            return Rendering(
+                Attempt(tenant_id, image_id, row.attempt),
+                row.key,
+                row.content_type,
+                row.size,
+                row.verdict.sha256,
+                row.prefix,
+            )
+
+    async def record_variant(self, attempt: Attempt, variant: StoredVariant) -> StoredVariant:
+        async with self.world.call(self.worker, "record_variant"):
+            row = self.world.rows[attempt.image_id]
+            if row.state != "READY" or row.attempt != attempt.number:
+                raise StaleAttempt(row.state)
+            assert isinstance(row.verdict, Ready)
+            assert variant.key in self.world.variants, "recorded before it is there"
+            for known in row.verdict.variants:
+                if known.name == variant.name:
+                    return known
+            row.verdict = replace(row.verdict, variants=(*row.verdict.variants, variant))
+            return variant
 
     async def abandon(self, key: str, problem: Problem) -> None:
         async with self.world.call(self.worker, "abandon"):

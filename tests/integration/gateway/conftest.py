@@ -8,7 +8,7 @@ import secrets
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ class House:
     gateways: list[Service]
     client: ClientSession
     port: int
+    image_port: int = field(default_factory=free_port)  # where image_svc listens, in tests that start it
 
     async def call(self, method: str, path: str, *, key: str | None, port: int | None = None, **options: Any) -> Answer:
         """One request to the gateway; asserts that the answer is one of the document's."""
@@ -92,6 +93,7 @@ class House:
         own = {
             "metadata_target": f"ipv4:127.0.0.1:{self.behind.metadata_port}",
             "presign_target": f"ipv4:127.0.0.1:{self.presign.port}",
+            "image_target": f"ipv4:127.0.0.1:{self.image_port}",
             "presets": (ROOT / "image_svc" / "presets.json").read_text(),
             "unready_seconds": 0.3,
             "key_cache_seconds": 1,

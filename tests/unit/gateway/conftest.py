@@ -18,18 +18,21 @@ from gateway.auth import Authenticator
 from gateway.context import Context
 from gateway.images import Images, SignedUrls
 from gateway.limits import Admission, RequestRates
+from gateway.presets import parse_names
 from gateway.readiness import Readiness
 from gateway.server import serving
 from gateway.settings import Settings
 from gateway.waiting import WaitingRoom
+from runtime.watched import Watched
 from tests.support import openapi
-from tests.support.gateway_fakes import SCOPES, FakeHealth, FakeMetadata, FakePresign, api_key
+from tests.support.gateway_fakes import SCOPES, FakeHealth, FakeMetadata, FakePresign, FakeRendering, api_key
 
 TENANT = "0190b6a0-0000-7000-8000-000000000001"
 OTHER = "0190b6a0-0000-7000-8000-000000000002"
 KEY, OTHER_KEY = api_key(1), api_key(2)
 ROUTER = routes.router()
 QUICK: dict[str, Any] = {"wait_poll_seconds": 0.02, "unready_seconds": 0, "drain_seconds": 2}
+TARGETS: dict[str, Any] = {"presign_target": "unused", "metadata_target": "unused", "image_target": "unused"}
 PRESETS = '[{"name":"thumb"},{"name":"small"}]'
 
 
@@ -58,6 +61,7 @@ class Gateway:
         self.context = context
         self.metadata = metadata
         self.presign = presign
+        self.rendering = FakeRendering(metadata)
 
     async def call(
         self, method: str, path: str, *, key: str | None = KEY, check: bool = True, **options: Any
@@ -81,8 +85,9 @@ async def start() -> AsyncIterator[Starter]:
     stack = AsyncExitStack()
 
     async def started(**settings: Any) -> Gateway:
-        chosen = Settings(presign_target="unused", metadata_target="unused", presets=PRESETS, **QUICK | settings)
+        chosen = Settings(presets=PRESETS, **TARGETS | QUICK | settings)
         metadata, presign = FakeMetadata(), FakePresign()
+        rendering = FakeRendering(metadata)
         metadata.add_key(KEY, TENANT, *SCOPES)
         metadata.add_key(OTHER_KEY, OTHER, *SCOPES)
         readiness = Readiness({"metadata_svc": FakeHealth(), "presign_svc": FakeHealth()}, seconds=1)
@@ -91,6 +96,7 @@ async def start() -> AsyncIterator[Starter]:
             settings=chosen,
             metadata=metadata,
             presign=presign,
+            rendering=rendering,
             authenticator=Authenticator(
                 metadata,
                 good=chosen.key_cache_seconds,
@@ -103,13 +109,14 @@ async def start() -> AsyncIterator[Starter]:
             images=Images(SignedUrls(presign, entries=100, clock=time.time)),
             waiting=WaitingRoom(metadata, pause=chosen.wait_poll_seconds, most=chosen.max_waiting),
             readiness=readiness,
-            presets=frozenset(chosen.preset_names),
+            presets=Watched("presets", chosen.presets, parse_names),
         )
         log: list[bytes] = []
         port = await stack.enter_async_context(serving(context, ROUTER, AccessLog(log.append)))
         session = ClientSession(f"http://127.0.0.1:{port}", connector=TCPConnector(limit=0))
         client = await stack.enter_async_context(session)
         running = Gateway(client, port, context, metadata, presign)
+        running.rendering = rendering
         running.log = log
         return running
 

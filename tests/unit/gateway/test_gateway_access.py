@@ -29,6 +29,7 @@ CALLS: dict[tuple[str, str], tuple[str, Any, int]] = {
     ("PATCH", f"/v1/images/{ID}"): ("images:write", {"tags": {}}, 200),
     ("DELETE", f"/v1/images/{ID}"): ("images:write", None, 202),
     ("POST", f"/v1/images/{ID}/upload"): ("images:write", None, 409),
+    ("POST", f"/v1/images/{ID}/reprocess"): ("images:write", None, 202),
     ("GET", f"/v1/images/{ID}/variants/thumb"): ("images:read", None, 302),
     ("GET", f"/v1/images/{ID}/original"): ("originals:read", None, 302),
     ("GET", "/v1/usage"): ("images:read", None, 200),

@@ -244,7 +244,7 @@ async def test_a_redirect_leads_to_signed_bytes_and_is_not_kept(gateway: Gateway
     assert variant.headers["cache-control"] == "private, no-store"
     original = await gateway.call("GET", f"/v1/images/{ID}/original")
     assert "attachment; filename*=UTF-8''a%22b%3B%C3%A9.jpg" in original.headers["location"]
-    assert (await gateway.call("GET", f"/v1/images/{ID}/variants/small")).status == 404
+    assert (await gateway.call("GET", f"/v1/images/{ID}/variants/unknown")).status == 404
     image.original_removed = True
     assert (await gateway.call("GET", f"/v1/images/{ID}/original")).status == 404
 
