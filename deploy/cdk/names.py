@@ -42,3 +42,23 @@ def parameter(env: Environment, folder: str, name: str) -> str:
 def secret(env: Environment, role: str) -> str:
     """Name of the secret with a database role's credentials."""
     return f"{PRODUCT}/{env.stage}/database/{role}"
+
+
+def repository(env: Environment, service: str) -> str:
+    """Name of the ECR repository of a service's images."""
+    return f"{PRODUCT}-{env.stage}/{service}"
+
+
+def log_group(env: Environment, unit: str) -> str:
+    """Name of a log group."""
+    return f"/{PRODUCT}/{env.stage}/{unit}"
+
+
+def cluster_arn(env: Environment) -> str:
+    """ARN of the ECS cluster."""
+    return arn(env, "ecs", f"cluster/{resource(env, 'services')}")
+
+
+def alarm_topic(env: Environment) -> str:
+    """ARN of the topic that alarms go to."""
+    return arn(env, "sns", resource(env, "alarms"))

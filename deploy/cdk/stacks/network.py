@@ -106,3 +106,4 @@ class Network(DarkroomStack):
             ],
         )
         CfnOutput(self, "VpcId", value=self.vpc.vpc_id)
+        CfnOutput(self, "TaskSubnets", value=",".join(tasks.subnet_ids))

@@ -95,11 +95,11 @@ class Capacity(Table):
 class ScheduledTasks(Table):
     """The tasks that run by the clock."""
 
-    reconcile_minutes: int = Field(
-        ge=5,
-        le=1_440,
-        description="minutes, 5 to 1440, between two reconciliations of database and buckets",
-        examples=["15"],
+    reconcile_hour: int = Field(
+        ge=0,
+        le=23,
+        description="hour, 0 to 23, Seoul time, of the daily comparison of database and buckets",
+        examples=["3"],
     )
     prune_hour: int = Field(
         ge=0, le=23, description="hour, 0 to 23, Seoul time, of the daily pruning of old rows", examples=["4"]
