@@ -108,6 +108,18 @@ CORE: Final = (
     Parameter("image_svc", "dlq_url", "url", "queue_url:images-dlq", ("image_svc",), "Its dead-letter queue"),
 )
 
+# In Core on AWS alone: on one machine pages of other origins call no API.
+CORE_AWS: Final = (
+    Parameter(
+        "gateway",
+        "cors_origins",
+        "list",
+        "setting:browser_origins",
+        ("gateway",),
+        "Origins whose pages may call the API, comma-separated",
+    ),
+)
+
 # Made beside Aurora alone: locally these are the service's own defaults.
 DATABASE: Final = (
     Parameter(

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from deploy.cdk.tables.base import RULE, Table, wrong
 from deploy.cdk.tables.database import Database
+from deploy.cdk.tables.edge import Edge
 from deploy.cdk.tables.network import Network
 from deploy.cdk.tables.operation import Capacity, LoadBalancer, Rollout, ScheduledTasks
 from deploy.cdk.tables.services import ApiTasks, GatewayTasks, WorkerTasks
@@ -32,7 +33,8 @@ VARIABLE_PREFIX: Final = "DARKROOM_DEPLOY_"
 # The account in which LocalStack puts everything that `test`/`test` makes.
 EMULATOR_ACCOUNT: Final = "000000000000"
 
-Origin = Annotated[str, StringConstraints(pattern=r"^https?://[^/*\s]+(:(\d+|\*))?$")]
+# As the gateway takes them, and with any port for pages on one machine.
+Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:(\d{1,5}|\*))?$")]
 
 
 class EnvironmentError(Exception):  # noqa: A001  # Python's own is an alias of OSError that nothing here uses
@@ -147,6 +149,7 @@ class AwsEnvironment(Environment):
 
     network: Network = Field(description="the table [network]", examples=["[network]"])
     database: Database = Field(description="the table [database]", examples=["[database]"])
+    edge: Edge = Field(description="the table [edge]", examples=["[edge]"])
     load_balancer: LoadBalancer = Field(description="the table [load_balancer]", examples=["[load_balancer]"])
     rollout: Rollout = Field(description="the table [rollout]", examples=["[rollout]"])
     capacity: Capacity = Field(description="the table [capacity]", examples=["[capacity]"])
@@ -176,7 +179,7 @@ class AwsEnvironment(Environment):
         yield (
             wanted <= there,
             "database.max_acu",
-            f"{wanted} connections are wanted (tasks of metadata_svc, twice in a roll-out, by the pools), {there} are there",
+            f"{wanted} connections are wanted (metadata_svc.max_tasks, twice, by the pools), {there} are there",
         )
 
     def _outside_dev(self) -> Iterator[tuple[bool, str, str]]:
@@ -187,6 +190,7 @@ class AwsEnvironment(Environment):
             enough = getattr(self, service).min_tasks >= 2
             yield enough, f"{service}.min_tasks", f"{stage} outlives the death of a task"
         yield database.readers > 0, "database.readers", f"{stage} outlives the loss of the writer"
+        yield self.edge.firewall, "edge.firewall", f"{stage} has a firewall"
         yield database.deletion_protection, "database.deletion_protection", f"{stage} protects its database"
 
     def _in_prod(self) -> Iterator[tuple[bool, str, str]]:

@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aws_cdk import CfnDeletionPolicy, aws_apigateway
+from aws_cdk import CfnDeletionPolicy, Stack, aws_apigateway
 from constructs import Construct
 
 from deploy.cdk import api_document, names
-from deploy.cdk.settings import Environment
+from deploy.cdk.constructs.access_log import AccessLog
+from deploy.cdk.constructs.domain import access_mode
+from deploy.cdk.settings import AwsEnvironment, Environment
 
 # Part of the URL where no domain of our own is in front; short, and not the name of the environment.
 STAGE_NAME: Final = "live"
@@ -20,13 +22,28 @@ STAGE_NAME: Final = "live"
 class Api(Construct):
     """REST API from a derived document, its deployment and stage, and the usage plan that tenants' keys belong to.
 
-    `gateway` is the host and port that the stage sends requests to.
+    `gateway` is the host and port that the stage sends requests to; `log` is where it notes them, on AWS.
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, env: Environment, *, document: Mapping[str, Any], gateway: str
+        self,
+        scope: Construct,
+        construct_id: str,
+        env: Environment,
+        *,
+        document: Mapping[str, Any],
+        gateway: str,
+        log: AccessLog | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
+        on_aws: dict[str, Any] = {}
+        if isinstance(env, AwsEnvironment):
+            on_aws = {
+                "security_policy": env.edge.tls_policy,
+                "endpoint_access_mode": access_mode(env),
+                # With a name of its own it has no second way in.
+                "disable_execute_api_endpoint": bool(env.edge.domain),
+            }
         self.rest_api = aws_apigateway.CfnRestApi(
             self,
             "RestApi",
@@ -34,13 +51,14 @@ class Api(Construct):
             description="Darkroom: image intake",
             body=dict(document),
             endpoint_configuration=aws_apigateway.CfnRestApi.EndpointConfigurationProperty(types=["REGIONAL"]),
+            **on_aws,
         )
-        deployment = aws_apigateway.CfnDeployment(
-            self, "Deployment", rest_api_id=self.rest_api.ref, description=_digest(document)
-        )
+        # Resolved: what stands for another stack's value has another text in each synth until then.
+        digest = _digest(Stack.of(self).resolve(dict(document)))
+        deployment = aws_apigateway.CfnDeployment(self, "Deployment", rest_api_id=self.rest_api.ref, description=digest)
         # A deployment is a snapshot: another document needs another one, under another name. The old one stays until
         # the stage points to the new one, which is CloudFormation's usual order.
-        deployment.override_logical_id(f"Deployment{_digest(document)}")
+        deployment.override_logical_id(f"Deployment{digest}")
         deployment.cfn_options.deletion_policy = CfnDeletionPolicy.DELETE
         self.stage = aws_apigateway.CfnStage(
             self,
@@ -49,6 +67,8 @@ class Api(Construct):
             deployment_id=deployment.ref,
             stage_name=STAGE_NAME,
             variables={api_document.GATEWAY_VARIABLE: gateway},
+            access_log_setting=None if log is None else log.settings,
+            tracing_enabled=env.edge.tracing if isinstance(env, AwsEnvironment) else None,
             method_settings=[
                 aws_apigateway.CfnStage.MethodSettingProperty(
                     http_method="*",
@@ -58,9 +78,14 @@ class Api(Construct):
                     metrics_enabled=True,
                     # Bodies and headers hold keys and signed URLs: they are never logged here.
                     data_trace_enabled=False,
+                    logging_level="OFF",
                 )
             ],
         )
+        if log is not None:
+            self.stage.add_resource_dependency(log.group)
+            if log.account is not None:
+                self.stage.add_resource_dependency(log.account)
         self.usage_plan = aws_apigateway.CfnUsagePlan(
             self,
             "UsagePlan",

@@ -33,7 +33,7 @@ class Core(DarkroomStack):
             self,
             "Parameters",
             env,
-            entries=parameters.CORE,
+            entries=parameters.CORE if env.local else parameters.CORE + parameters.CORE_AWS,
             sources={
                 "bucket:incoming": self.buckets.incoming.ref,
                 "bucket:media": self.buckets.media.ref,
@@ -41,6 +41,7 @@ class Core(DarkroomStack):
                 "queue_url:images-dlq": self.queues.dead.ref,
                 "topic_arn:events": self.events.arn,
                 "text:presets": parameters.presets(),
+                "setting:browser_origins": ",".join(env.browser_origins),
                 **{f"secret:{unit}": name for unit, name in self.secrets.names.items()},
             },
         )
