@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterable
 from pathlib import Path
 
 from deploy.images import bill
@@ -44,8 +45,13 @@ UNUSED = (
     "tkinter",
     "turtledemo",
 )
-# Files beside the interpreter that glibc and TLS look for.
-SYSTEM_FILES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/nsswitch.conf", "/usr/share/zoneinfo/UTC")
+# Files beside the interpreter that glibc, TLS and scanners look for.
+SYSTEM_FILES = (
+    "/etc/nsswitch.conf",
+    "/etc/os-release",  # scanners look there for whose packages they see
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/usr/share/zoneinfo/UTC",
+)
 USER = 10001  # no account of any base image
 
 
@@ -102,6 +108,15 @@ def debian_packages(files: set[Path]) -> dict[str, str]:
         check=True,
     ).stdout
     return dict(line.split() for line in listing.splitlines())
+
+
+def record_packages(root: Path, packages: Iterable[str]) -> None:
+    """Says which Debian packages are in the image, where scanners look in images without dpkg (as distroless does)."""
+    folder = root / "var/lib/dpkg/status.d"
+    folder.mkdir(parents=True)
+    for package in packages:
+        status = subprocess.run(["dpkg-query", "-s", package], capture_output=True, text=True, check=True).stdout
+        (folder / package).write_text(status)
 
 
 def compile_all(root: Path, folders: list[str]) -> None:
@@ -162,8 +177,11 @@ def main() -> None:
         target = root / str(library).lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library, target)  # through links: the name that the loader asks for becomes a file
-    copied = {interpreter, Path(sysconfig.get_path("stdlib")) / "os.py", *map(Path, SYSTEM_FILES), *linked}
-    components = bill.python_components(root / "site") + bill.debian_components(debian_packages(copied))
+    authorities = Path("/usr/sbin/update-ca-certificates")  # no package owns the file that it makes
+    copied = {interpreter, authorities, Path(sysconfig.get_path("stdlib")) / "os.py", *map(Path, SYSTEM_FILES), *linked}
+    packages = debian_packages(copied)
+    record_packages(root, packages)
+    components = bill.python_components(root / "site") + bill.debian_components(packages)
     (root / "sbom.cdx.json").write_text(json.dumps(bill.bill(options.service, components), indent=1))
     (root / "etc/passwd").write_text(f"darkroom:x:{USER}:{USER}::/app:/nonexistent\n")
     (root / "etc/group").write_text(f"darkroom:x:{USER}:\n")

@@ -18,8 +18,10 @@ from typing import IO, Final, cast
 
 from deploy.images import catalogue, contents
 
-# Where Debian keeps the certificates: given to the build, for networks that have an authority of their own.
+# Where Debian keeps the certificates: given to the build, for networks that have an authority of their own. They are
+# mounted beside the image's own, which must not change: it goes into the image that runs.
 _CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+_MOUNTED: Final = "/run/builder-certificates.crt"
 _LAST_LINES: Final = 15
 # In this order; each with the question whether it works.
 _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
@@ -67,7 +69,7 @@ class Tool:
             command += ["--isolation", "chroot", "--network", "host", "--format", "docker", "--layers"]
             command += ["--timestamp", str(options.revision.epoch)]
             if _CERTIFICATES.exists():
-                command += ["-v", f"{_CERTIFICATES}:{_CERTIFICATES}:ro"]
+                command += ["-v", f"{_CERTIFICATES}:{_MOUNTED}:ro", "--build-arg", f"CERTIFICATES={_MOUNTED}"]
         image = catalogue.reference(service, options.tag)
         return [*command, "--target", service, "-t", image, "-f", catalogue.DOCKERFILE, "."]
 
