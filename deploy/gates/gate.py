@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.cdk import settings
+from deploy.cdk.acknowledge import CFN_LINT
 from deploy.cdk.settings import Environment
 from deploy.cdk.synth import Synthesis, synthesise
 from deploy.gates import tools
@@ -55,6 +56,11 @@ def synthesise_variant(variant: str, folder: Path) -> Synthesis:
     return synthesise(environment(variant), folder / variant, inspect=True)
 
 
+def _tool(rule: str) -> str:
+    """CDK's own validation of templates speaks in cfn-lint's rules."""
+    return "cfn-lint" if CFN_LINT.fullmatch(rule) else "cdk-nag"
+
+
 def judge(made: Mapping[str, Synthesis], folder: Path) -> Judged:
     """Runs checkov and cfn-lint at the same time over the bare templates, which go to `folder`."""
     for variant, synthesis in made.items():
@@ -65,7 +71,7 @@ def judge(made: Mapping[str, Synthesis], folder: Path) -> Judged:
     checkov, cfn_lint = tools.start_checkov(folder), tools.start_cfn_lint(folder, regions)
     found = [*tools.cfn_lint_findings(cfn_lint, folder), *tools.checkov_findings(checkov, folder)]
     found += [
-        Finding(Place(variant, item.stack, item.resource, "cdk-nag", item.rule), item.text)
+        Finding(Place(variant, item.stack, item.resource, _tool(item.rule), item.rule), item.text)
         for variant, synthesis in made.items()
         for item in synthesis.findings
     ]
