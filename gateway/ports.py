@@ -89,6 +89,6 @@ class Rendering(Protocol):
 class Health(Protocol):
     """Whether a service behind can be reached."""
 
-    async def check(self, timeout: float) -> bool:
-        """Asks once. Never raises."""
+    async def check(self, timeout: float, tested: str = "") -> bool:
+        """Asks once. Never raises. `tested` names the service whose new version shall answer, where there is one."""
         ...

@@ -1,4 +1,4 @@
-"""Whether this process can serve: asked in the background, never by a request."""
+"""Whether this process can serve: asked in the background, and by a request only where a roll-out tests."""
 
 from __future__ import annotations
 
@@ -28,14 +28,22 @@ class Readiness:
     @property
     def ready(self) -> bool:
         """Whether every service behind that we cannot do without is reached, and this process does not drain."""
+        return self.suffices(self.reached)
+
+    def suffices(self, reached: Mapping[str, bool], tested: str = "") -> bool:
+        """Whether one can serve with what is reached; `tested` is a service that must be among it in any case."""
         return not self.draining and all(
-            reached for name, reached in self.reached.items() if name not in self._optional
+            answer for name, answer in reached.items() if name not in self._optional or name == tested
         )
 
+    async def ask(self, tested: str = "") -> dict[str, bool]:
+        """What all of them say now. Of the service `tested` a new version is asked, where one is being rolled out."""
+        answers = await asyncio.gather(*(health.check(self._seconds, tested) for health in self._services.values()))
+        return dict(zip(self._services, answers, strict=True))
+
     async def check(self) -> None:
-        """Asks all of them once."""
-        answers = await asyncio.gather(*(health.check(self._seconds) for health in self._services.values()))
-        for name, answer in zip(self._services, answers, strict=True):
+        """Asks all of them once, and keeps what they say."""
+        for name, answer in (await self.ask()).items():
             if self.reached[name] != answer:
                 _log.info("service reached" if answer else "service not reached", name=name)
             self.reached[name] = answer

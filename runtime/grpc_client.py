@@ -29,6 +29,8 @@ _OPTIONS: Final = (
     ("grpc.max_reconnect_backoff_ms", 3_000),  # a restarted service is found again within this
 )
 
+_PROXY: Final = "proxy:"
+
 # Only UNAVAILABLE, only for calls that may be repeated: nothing was done, or doing it twice is doing it once.
 # The five attempts (gRPC's own limit) span three seconds: a process that is restarted is back by then.
 _RETRY: Final = {
@@ -45,14 +47,18 @@ _Response = TypeVar("_Response")
 
 async def channel(stack: AsyncExitStack, target: str, *, retried: Iterable[str] = ()) -> grpc.aio.Channel:
     """A channel that closes with the stack. Calls go round-robin over every address that `target` names
-    (`host:port`, `dns:///name:port`, `ipv4:a:1,b:2`). `retried` are the idempotent methods, `package.Service/Method`.
+    (`host:port`, `dns:///name:port`, `ipv4:a:1,b:2`), or to a proxy that balances by itself (`proxy:host:port`).
+    `retried` are the idempotent methods, `package.Service/Method`.
     """
     methods = [dict(zip(("service", "method"), name.split("/"), strict=True)) for name in retried]
-    config: dict[str, Any] = {
-        "loadBalancingConfig": [{"round_robin": {}}],
+    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    if target.startswith(_PROXY):
+        # Watching the health would watch one of the servers behind it, whichever got the stream: when that one
+        # drains, calls to all the others would fail with it.
+        target = target.removeprefix(_PROXY)
+    else:
         # A server that says "not serving" gets no more calls: it drains, or cannot work. "" is the server as a whole.
-        "healthCheckConfig": {"serviceName": ""},
-    }
+        config["healthCheckConfig"] = {"serviceName": ""}
     if methods:
         config["methodConfig"] = [{"name": methods, "retryPolicy": _RETRY}]
     options = (*_OPTIONS, ("grpc.service_config", msgspec.json.encode(config).decode()))

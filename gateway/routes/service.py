@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from gateway.adapters.health import TEST_HEADER
 from gateway.answers import Answer, reply
 from gateway.problems import Refusal
 from gateway.request import Request
@@ -17,13 +18,17 @@ async def alive(_request: Request) -> Answer:
 
 
 async def ready(request: Request) -> Answer:
-    """GET: the services behind can be reached and this process does not drain."""
+    """GET: the services behind can be reached and this process does not drain. With the header of a roll-out's test the
+    service that it names is asked anew, in its new version.
+    """
     readiness = request.context.readiness
-    if not readiness.ready:
-        away = [name for name, reached in readiness.reached.items() if not reached]
+    tested = request.headers.get(TEST_HEADER, "")
+    reached = await readiness.ask(tested) if tested in readiness.reached else readiness.reached
+    if not readiness.suffices(reached, tested):
+        away = [name for name, answer in reached.items() if not answer]
         detail = "This process is stopping." if readiness.draining else f"Not reached: {', '.join(away)}."
         raise Refusal(Kind.UNAVAILABLE, detail)
-    return reply({"status": "ready", "services": readiness.reached})
+    return reply({"status": "ready", "services": reached})
 
 
 ROUTES: Final = (

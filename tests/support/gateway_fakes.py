@@ -229,8 +229,10 @@ class FakeHealth:
     """Says what it is told to."""
 
     well: bool = True
+    asked: list[str] = field(default_factory=list)
 
-    async def check(self, timeout: float) -> bool:
+    async def check(self, timeout: float, tested: str = "") -> bool:
+        self.asked.append(tested)
         return self.well
 
 

@@ -325,3 +325,16 @@ async def test_every_form_of_a_target_works(stack: AsyncExitStack, target: str) 
     running = await stack.enter_async_context(served(Servicer()))
     stub = rpc.PresignServiceStub(await grpc_client.channel(stack, target.format(running.port)))
     assert await issue(stub) == "one"
+
+
+async def test_behind_a_proxy_one_draining_server_does_not_speak_for_all(stack: AsyncExitStack) -> None:
+    server = await stack.enter_async_context(served(Servicer("one")))
+    watching = rpc.PresignServiceStub(await grpc_client.channel(stack, f"127.0.0.1:{server.port}"))
+    proxied = rpc.PresignServiceStub(await grpc_client.channel(stack, f"proxy:127.0.0.1:{server.port}"))
+    assert await issue(watching) == await issue(proxied) == "one"
+    await server.set_ready(False)
+    await asyncio.sleep(0.1)
+    assert await issue(proxied) == "one"
+    with pytest.raises(DarkroomError) as refused:
+        await issue(watching)
+    assert refused.value.kind is Kind.UNAVAILABLE
