@@ -22,7 +22,7 @@ from deploy.images.tools import Build, Tool
 from deploy.rollout.errors import RolloutError
 from deploy.rollout.registry import Registry
 from deploy.rollout.tasks import Tasks
-from tests.deploy.conftest import OWNERS
+from tests.support.environments import OWNERS
 
 CLUSTER = "darkroom-dev"
 DEFINITION = "arn:aws:ecs:ap-northeast-2:123456789012:task-definition/darkroom-dev-migrate-pre:7"
