@@ -6,8 +6,11 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Final
 
+import grpc
 from darkroom.metadata.v1 import metadata_pb2_grpc as rpc
+from darkroom.metadata.v1 import reconcile_pb2_grpc as reconcile_rpc
 
 from metadata_svc import migrate
 from metadata_svc.adapters import statements
@@ -16,17 +19,23 @@ from metadata_svc.adapters.credentials import Logins, SecretLogins
 from metadata_svc.adapters.database import Database, connected
 from metadata_svc.adapters.images import all_images, own_images
 from metadata_svc.adapters.publisher import AwsPublisher
+from metadata_svc.adapters.reconciliation import SqlReconciliation
 from metadata_svc.adapters.upkeep import SqlOutbox, SqlSweep
 from metadata_svc.health import DatabaseWatch
 from metadata_svc.ports import Publisher
 from metadata_svc.relay import Relay
-from metadata_svc.service.servicer import NAME, MetadataServicer
+from metadata_svc.service import reconcile
+from metadata_svc.service import servicer as requests
+from metadata_svc.service.reconcile import ReconcileServicer
+from metadata_svc.service.servicer import MetadataServicer
 from metadata_svc.settings import Settings
 from metadata_svc.sweeper import Sweeper
 from runtime import aws, lifecycle
 from runtime.errors import DarkroomError
 from runtime.grpc_server import serving
 from runtime.settings import SettingsError, load
+
+NAMES: Final = (requests.NAME, reconcile.NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +45,14 @@ class Parts:
     app: Database
     maintenance: Database
     servicer: MetadataServicer
+    reconciler: ReconcileServicer
     relay: Relay
     sweeper: Sweeper
+
+    def serve(self, server: grpc.aio.Server) -> None:
+        """Adds what can be called to a server, under `NAMES`."""
+        rpc.add_MetadataServiceServicer_to_server(self.servicer, server)
+        reconcile_rpc.add_ReconcileServiceServicer_to_server(self.reconciler, server)
 
 
 async def build(life: lifecycle.Lifecycle) -> None:
@@ -60,8 +75,8 @@ async def build(life: lifecycle.Lifecycle) -> None:
         serving(
             host=settings.listen_host,
             port=settings.listen_port,
-            names=[NAME],
-            add=lambda server: rpc.add_MetadataServiceServicer_to_server(parts.servicer, server),
+            names=list(NAMES),
+            add=parts.serve,
             drain_seconds=settings.drain_seconds,
         )
     )
@@ -128,7 +143,14 @@ async def assemble(
         page_size_max=settings.page_size_max,
         similar_distance=settings.similar_distance,
     )
-    return Parts(app_database, every_database, servicer, relay, sweeper)
+    reconciler = ReconcileServicer(
+        SqlReconciliation(every_database),
+        all_images(every_database, relay.wake),
+        rules,
+        rows=settings.reconcile_rows,
+        max_items=settings.max_batch_items,
+    )
+    return Parts(app_database, every_database, servicer, reconciler, relay, sweeper)
 
 
 async def verify(database: Database) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 from metadata_svc.domain.cursor import Position
 from metadata_svc.domain.decision import Change
 from metadata_svc.domain.image import Image, OriginalPolicy, State
+from metadata_svc.domain.reconciliation import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,28 @@ class Outgoing:
     traceparent: str
     created_at: datetime
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """Rows for the comparison with the buckets, and the database's clock."""
+
+    rows: Sequence[Standing]
+    now: datetime
+
+
+class Reconciliation(Protocol):
+    """Reads rows for the comparison with the buckets."""
+
+    async def stretch(
+        self, after: tuple[UUID, UUID], until: tuple[UUID, UUID], most: int, timeout: float | None
+    ) -> Standings:
+        """Images beyond `after` (tenant, image) up to and with `until`, in the order of their keys."""
+        ...
+
+    async def named(self, images: Sequence[tuple[UUID, UUID]], timeout: float | None) -> Standings:
+        """Those of the images that there are."""
+        ...
 
 
 class Outbox(Protocol):

@@ -66,6 +66,13 @@ class Settings(ServiceSettings):
         60.0, ge=0, description="From the end of an overtaken attempt's lease to the last purge of a deleted image."
     )
     reorder_after_seconds: float = Field(900.0, gt=0, description="An order that is not reported is given again.")
+    superseded_after_seconds: float = Field(
+        3600.0,
+        gt=0,
+        description="How long a variant stays that another one has replaced: signed URLs for it live up to twice "
+        "presign_svc's download_window_seconds.",
+    )
+    reconcile_rows: int = Field(1000, ge=1, description="Most rows that one call of the reconciler compares.")
     tombstone_days: float = Field(7.0, ge=1, description="How long a purged image is known as deleted; then 404.")
     request_life_hours: float = Field(24.0, gt=0, description="How long an Idempotency-Key is kept (contract.md 1).")
 
@@ -118,6 +125,7 @@ class Settings(ServiceSettings):
             stuck_after=timedelta(seconds=self.stuck_after_seconds),
             late_write_margin=timedelta(seconds=self.late_write_margin_seconds),
             reorder_after=timedelta(seconds=self.reorder_after_seconds),
+            superseded_after=timedelta(seconds=self.superseded_after_seconds),
             tombstone_life=timedelta(days=self.tombstone_days),
         )
 

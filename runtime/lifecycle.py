@@ -96,3 +96,30 @@ def run(service: str, build: Callable[[Lifecycle], Awaitable[None]]) -> None:
         _log.exception("cannot start, or died")
         status = 1
     sys.exit(status)
+
+
+def once(service: str, work: Callable[[AsyncExitStack], Awaitable[bool]]) -> int:
+    """Runs a command that ends by itself, and returns the process's status: 0 where `work` says that all is done, 1
+    where it says that not, where it fails, and where SIGTERM cuts it. What it enters on the stack is closed.
+    """
+    logs.configure(service)
+    try:
+        return 0 if uvloop.run(_once(work)) else 1
+    except SettingsError as error:
+        _log.error("cannot start", reason=str(error))
+    except asyncio.CancelledError:
+        _log.warning("told to stop before the end")
+    except Exception:
+        _log.exception("died")
+    return 1
+
+
+async def _once(work: Callable[[AsyncExitStack], Awaitable[bool]]) -> bool:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("not in a task")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    async with AsyncExitStack() as stack:
+        return await work(stack)

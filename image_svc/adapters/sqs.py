@@ -82,6 +82,14 @@ class SqsQueue:
                     raise ReceiptLost(code_of(error)) from None
                 raise
 
+    async def waiting(self) -> int:
+        """About how many messages wait to be received."""
+        with reaching(_SQS):
+            answer = await self._sqs.get_queue_attributes(
+                QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"]
+            )
+        return int(answer["Attributes"]["ApproximateNumberOfMessages"])
+
     async def send(self, body: str) -> str:
         """See `Queue`."""
         with reaching(_SQS):

@@ -8,6 +8,7 @@ from uuid import UUID
 
 _UUID: Final = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _ORIGINAL: Final = re.compile(rf"incoming/({_UUID})/({_UUID})")
+_MEDIA: Final = re.compile(rf"media/({_UUID})/({_UUID})/.+", re.DOTALL)
 
 
 def original_key(tenant_id: UUID | str, image_id: UUID | str) -> str:
@@ -23,4 +24,10 @@ def media_prefix(tenant_id: UUID | str, image_id: UUID | str) -> str:
 def parse_original_key(key: str) -> tuple[UUID, UUID] | None:
     """Tenant and image of an original's key; None for any other key, also for one in another spelling."""
     match = _ORIGINAL.fullmatch(key)
+    return (UUID(match[1]), UUID(match[2])) if match else None
+
+
+def parse_media_key(key: str) -> tuple[UUID, UUID] | None:
+    """Tenant and image of a key under an image's media prefix; None for any other key."""
+    match = _MEDIA.fullmatch(key)
     return (UUID(match[1]), UUID(match[2])) if match else None

@@ -26,6 +26,8 @@ class Rules:
     late_write_margin: timedelta = timedelta(minutes=1)
     # How long an order may go unreported before it is given again.
     reorder_after: timedelta = timedelta(minutes=15)
+    # How long a variant stays that another one has replaced: signed URLs live up to half an hour, caches ask again.
+    superseded_after: timedelta = timedelta(hours=1)
     # How long a deleted image is known as deleted, after its purge.
     tombstone_life: timedelta = timedelta(days=7)
 

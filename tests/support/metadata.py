@@ -21,9 +21,8 @@ from darkroom.metadata.v1 import metadata_pb2_grpc as rpc
 from google.protobuf.duration_pb2 import Duration
 
 from metadata_svc.adapters.credentials import FixedLogin
-from metadata_svc.app import Parts, assemble
+from metadata_svc.app import NAMES, Parts, assemble
 from metadata_svc.ports import Outgoing
-from metadata_svc.service.servicer import NAME
 from metadata_svc.settings import Settings
 from runtime import grpc_client
 from runtime.grpc_server import serving
@@ -247,8 +246,8 @@ async def metadata_service(database: Database, **overrides: Any) -> AsyncIterato
             serving(
                 host="127.0.0.1",
                 port=0,
-                names=[NAME],
-                add=lambda server: rpc.add_MetadataServiceServicer_to_server(parts.servicer, server),
+                names=list(NAMES),
+                add=parts.serve,
                 drain_seconds=1,
             )
         )

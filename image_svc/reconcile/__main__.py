@@ -1,0 +1,3 @@
+from image_svc.reconcile.app import main
+
+main()
