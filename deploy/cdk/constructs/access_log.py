@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from aws_cdk import CfnDeletionPolicy, aws_apigateway, aws_iam, aws_logs
+from aws_cdk import aws_apigateway, aws_iam
 from constructs import Construct
 
 from deploy.cdk import names
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.log_group import log_group
 from deploy.cdk.settings import AwsEnvironment
 
 # Variables of API Gateway (developer guide, "Variables for access logging"). `apiKeyId` is the key's id;
@@ -73,14 +74,3 @@ class AccessLog(Construct):
                 "the rights of this policy, which are about logs alone.",
             )
             self.account = aws_apigateway.CfnAccount(self, "Account", cloud_watch_role_arn=role.attr_arn)
-
-
-def log_group(
-    scope: Construct, construct_id: str, env: AwsEnvironment, *, name: str, days: int, key_arn: str | None
-) -> aws_logs.CfnLogGroup:
-    """A log group of ours: kept for so many days, and beyond its stack where the environment keeps its data."""
-    group = aws_logs.CfnLogGroup(scope, construct_id, log_group_name=name, retention_in_days=days, kms_key_id=key_arn)
-    keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-    group.cfn_options.deletion_policy = keep
-    group.cfn_options.update_replace_policy = keep
-    return group

@@ -11,6 +11,7 @@ from aws_cdk import CfnDeletionPolicy, Stack, aws_apigateway
 from constructs import Construct
 
 from deploy.cdk import api_document, names
+from deploy.cdk.acknowledge import acknowledge
 from deploy.cdk.constructs.access_log import AccessLog
 from deploy.cdk.constructs.domain import access_mode
 from deploy.cdk.settings import AwsEnvironment, Environment
@@ -96,6 +97,51 @@ class Api(Construct):
                 rate_limit=env.key_requests_per_second, burst_limit=env.key_burst
             ),
         )
+        self._acknowledge(env)
+
+    def _acknowledge(self, env: Environment) -> None:
+        acknowledge(
+            self.rest_api,
+            "AwsSolutions-APIG2",
+            reason="The gateway validates every request against the whole document; API Gateway's validators read "
+            "OpenAPI 3.0 with less of JSON Schema and would refuse in other words.",
+        )
+        acknowledge(
+            self.stage,
+            "AwsSolutions-APIG6",
+            reason="Execution logs hold headers and bodies, API keys and signed URLs among them; the access log "
+            "holds what an operator needs.",
+        )
+        acknowledge(
+            self.stage,
+            "CKV_AWS_120",
+            reason="Answers are a tenant's own and change from second to second: a cache would serve stale states and "
+            "keep tenants' data where no key is asked for.",
+        )
+        if env.local:
+            acknowledge(
+                self.stage,
+                "AwsSolutions-APIG1",
+                "AwsSolutions-APIG3",
+                "CKV_AWS_73",
+                "CKV_AWS_76",
+                reason="The emulator writes no access log and has neither a firewall nor X-Ray; it is reached from its "
+                "own machine alone.",
+            )
+        elif isinstance(env, AwsEnvironment):
+            if not env.edge.tracing:
+                acknowledge(
+                    self.stage,
+                    "CKV_AWS_73",
+                    reason="The gateway starts a trace of its own where the caller brings none; API Gateway's segment "
+                    "adds little for its price, and is the setting edge.tracing.",
+                )
+            if not env.edge.firewall:
+                acknowledge(
+                    self.stage,
+                    "AwsSolutions-APIG3",
+                    reason="Only dev may do without a firewall, which costs more than all of its requests.",
+                )
 
 
 def _digest(document: Mapping[str, Any]) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from aws_cdk import CfnDeletionPolicy, aws_iam, aws_logs, aws_rds
+from aws_cdk import CfnDeletionPolicy, aws_iam, aws_rds
 from constructs import Construct
 
 from deploy.cdk import names
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.log_group import log_group
 from deploy.cdk.constructs.secrets import DATABASE
 from deploy.cdk.settings import AwsEnvironment
 from deploy.cdk.tables.database import INSIGHTS_DAYS
@@ -42,7 +43,14 @@ class Aurora(Construct):
         super().__init__(scope, construct_id)
         database = env.database
         self.identifier = names.resource(env, "database")
-        log = self._log_group(env, key_arn)
+        log = log_group(
+            self,
+            "Log",
+            env,
+            name=f"/aws/rds/cluster/{self.identifier}/postgresql",  # RDS's name for it
+            days=database.log_days,
+            key_arn=key_arn,
+        )
         subnets = aws_rds.CfnDBSubnetGroup(
             self,
             "Subnets",
@@ -95,6 +103,12 @@ class Aurora(Construct):
         keep = CfnDeletionPolicy.SNAPSHOT if env.keep_data else CfnDeletionPolicy.DELETE
         self.cluster.cfn_options.deletion_policy = keep
         self.cluster.cfn_options.update_replace_policy = keep
+        if not database.deletion_protection:
+            acknowledge(
+                self.cluster,
+                "AwsSolutions-RDS10",
+                reason="In dev only: the stack is made to be deleted again, the database with it.",
+            )
         role = self._monitoring_role(env)
         self.instances = [
             self._instance(env, index, zone, role.attr_arn)
@@ -127,20 +141,6 @@ class Aurora(Construct):
             reason="Writer and reader must be in different zones, which only naming them ensures; zones are a setting.",
         )
         return instance
-
-    def _log_group(self, env: AwsEnvironment, key_arn: str | None) -> aws_logs.CfnLogGroup:
-        # The name is RDS's.
-        group = aws_logs.CfnLogGroup(
-            self,
-            "Log",
-            log_group_name=f"/aws/rds/cluster/{self.identifier}/postgresql",
-            retention_in_days=env.database.log_days,
-            kms_key_id=key_arn,
-        )
-        keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-        group.cfn_options.deletion_policy = keep
-        group.cfn_options.update_replace_policy = keep
-        return group
 
     def _monitoring_role(self, env: AwsEnvironment) -> aws_iam.CfnRole:
         """What AWS's AmazonRDSEnhancedMonitoringRole allows, for the one log group that it is about."""

@@ -8,7 +8,7 @@ from aws_cdk import aws_wafv2
 from constructs import Construct
 
 from deploy.cdk import names
-from deploy.cdk.constructs.access_log import log_group
+from deploy.cdk.constructs.log_group import log_group
 from deploy.cdk.settings import AwsEnvironment
 
 # Rules of AWSManagedRulesCommonRuleSet that count instead of refusing. Bodies are JSON up to 64 KiB and queries up to

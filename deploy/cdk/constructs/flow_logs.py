@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnDeletionPolicy, aws_ec2, aws_iam, aws_logs
+from aws_cdk import aws_ec2, aws_iam
 from constructs import Construct
 
 from deploy.cdk import names
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.log_group import log_group
 from deploy.cdk.settings import AwsEnvironment
 
 
@@ -17,13 +18,8 @@ class FlowLogs(Construct):
         self, scope: Construct, construct_id: str, env: AwsEnvironment, *, vpc_id: str, key_arn: str | None
     ) -> None:
         super().__init__(scope, construct_id)
-        name = f"/{names.PRODUCT}/{env.stage}/vpc-flow"
-        group = aws_logs.CfnLogGroup(
-            self, "Group", log_group_name=name, retention_in_days=env.network.flow_log_days, kms_key_id=key_arn
-        )
-        keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-        group.cfn_options.deletion_policy = keep
-        group.cfn_options.update_replace_policy = keep
+        name = names.log_group(env, "vpc-flow")
+        group = log_group(self, "Group", env, name=name, days=env.network.flow_log_days, key_arn=key_arn)
         # Amazon VPC user guide, "IAM role for publishing flow logs to CloudWatch Logs".
         arn = names.arn(env, "logs", f"log-group:{name}")
         role = aws_iam.CfnRole(
