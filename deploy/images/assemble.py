@@ -77,12 +77,16 @@ def strip_symbols(site: Path) -> None:
         subprocess.run(["strip", "--strip-debug", str(module)], check=True)
 
 
-def libraries(root: Path) -> set[Path]:
-    """The shared libraries that the ELF files below `root` need and that are not below it, as the loader finds them."""
+def programs(root: Path) -> list[Path]:
+    """The ELF files below `root`."""
+    files = (path for path in root.rglob("*") if path.is_file() and not path.is_symlink())
+    return [path for path in files if path.open("rb").read(4) == b"\x7fELF"]
+
+
+def libraries_of(files: Iterable[Path], root: Path) -> set[Path]:
+    """The shared libraries that these need and that are not below `root`, as the loader finds them."""
     needed: set[Path] = set()
-    for path in root.rglob("*"):
-        if path.is_symlink() or not path.is_file() or path.open("rb").read(4) != b"\x7fELF":
-            continue
+    for path in files:
         listing = subprocess.run(["ldd", str(path)], capture_output=True, text=True, check=False).stdout
         missing = re.findall(r"(\S+) => not found", listing)
         if missing:
@@ -172,7 +176,7 @@ def main() -> None:
         if Path(name).exists():
             (root / name.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(name, root / name.lstrip("/"))
-    linked = libraries(root)
+    linked = libraries_of(programs(root), root)
     for library in sorted(linked):
         target = root / str(library).lstrip("/")
         target.parent.mkdir(parents=True, exist_ok=True)

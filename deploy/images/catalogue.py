@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,5 +91,8 @@ def revision(root: Path = ROOT) -> Revision:
 
 
 def _git(root: Path, *arguments: str) -> str:
+    """What git says; nothing where there is no git, or no history."""
+    if shutil.which("git") is None:
+        return ""
     done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
     return done.stdout.strip() if done.returncode == 0 else ""

@@ -90,6 +90,8 @@ def bill_faults(text: str) -> list[str]:
         raise RuntimeError(
             "the extra json-validation of cyclonedx-python-lib is not installed: make setup"
         ) from missing
+    if error is None and (version := json.loads(text)["specVersion"]) != "1.6":  # any text is valid to the schema
+        return [f"/{SBOM} is not CycloneDX 1.6: it says {version}"]
     return [] if error is None else [f"/{SBOM} is not CycloneDX 1.6: {error}"]
 
 
