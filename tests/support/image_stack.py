@@ -100,8 +100,8 @@ class Stack:
             self.stub = rpc.MetadataServiceStub(channel)
         return service
 
-    async def worker(self, **settings: object) -> Service:
-        """Starts image_svc."""
+    async def worker(self, *, stage: str = "", **settings: object) -> Service:
+        """Starts image_svc; what is not given here it reads from Parameter Store, where the stage has something."""
         own = {
             "incoming_bucket": self.place.incoming,
             "media_bucket": self.place.media,
@@ -115,6 +115,8 @@ class Stack:
             **settings,
         }
         environment = {f"IMAGE_SVC_{name.upper()}": str(value) for name, value in own.items()}
+        if stage:
+            environment["DARKROOM_STAGE"] = stage
         return await self._service("image_svc", free_port(), environment)
 
     async def register(self, content: bytes, **fields: Any) -> pb.Image:
