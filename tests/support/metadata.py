@@ -61,6 +61,7 @@ class Metadata:
     publisher: FakePublisher
     parts: Parts
     database: Database
+    channel: grpc.aio.Channel
 
     async def call(self, method: str, request: Any, timeout: float = 10.0) -> Any:
         """One RPC; raises `DarkroomError`."""
@@ -255,4 +256,4 @@ async def metadata_service(database: Database, **overrides: Any) -> AsyncIterato
         await channel.channel_ready()  # so that a slow machine is not taken for a service that is away
         owner = await asyncpg.connect(database.owner_url)
         stack.push_async_callback(owner.close)
-        yield Metadata(rpc.MetadataServiceStub(channel), owner, publisher, parts, database)
+        yield Metadata(rpc.MetadataServiceStub(channel), owner, publisher, parts, database, channel)
