@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
 
 from aiobotocore.session import AioSession
@@ -10,6 +11,7 @@ from darkroom.image.v1 import image_pb2_grpc
 from image_svc.adapters import metadata as metadata_adapter
 from image_svc.adapters import s3 as s3_adapter
 from image_svc.adapters.metadata import GrpcMetadata
+from image_svc.adapters.protection import EcsProtection
 from image_svc.adapters.s3 import S3ObjectStore
 from image_svc.adapters.sqs import SqsQueue
 from image_svc.pipeline.presets import Preset, PresetError, parse_presets
@@ -26,6 +28,7 @@ from image_svc.worker.handler import Handler
 from image_svc.worker.hold import Rhythm
 from image_svc.worker.job import JobLimits, Jobs
 from image_svc.worker.orders import Orders
+from image_svc.worker.protection import ProtectionLimits, keep_protected
 from image_svc.worker.slots import Slots
 from image_svc.worker.watchdog import watchdog
 from runtime import aws, lifecycle
@@ -79,6 +82,15 @@ async def _build(life: Lifecycle) -> None:
     life.background(dead_letters.run(), name="dead letters")
     life.background(consumer.run(), name="consumer")
     life.background(watched.run(settings.presets_seconds), name="presets")
+    if settings.ecs_agent_uri is not None:
+        limits = ProtectionLimits(
+            look=settings.protection_look_seconds,
+            minutes=settings.protection_minutes,
+            longest=settings.protection_longest_seconds,
+            pause=settings.protection_pause_seconds,
+        )
+        protection = EcsProtection(settings.ecs_agent_uri)
+        life.background(keep_protected(protection, lambda: consumer.in_hand, limits, time.monotonic), name="protection")
     await stack.enter_async_context(watchdog(lambda: consumer.silence, hung=settings.hung_seconds))
     servicer = ImageService(metadata, store, queue, renderer, retry_seconds=settings.render_retry_seconds)
     server = await stack.enter_async_context(

@@ -161,6 +161,14 @@ class Metadata(Protocol):
         ...
 
 
+class Protection(Protocol):
+    """Whether whoever runs this process may stop it when it has too many of its kind."""
+
+    async def set(self, minutes: int | None) -> None:
+        """Not for so many minutes from now; None: at any time. Raises `Unreachable`."""
+        ...
+
+
 class Developer(Protocol):
     """The darkroom itself: `image_svc.sandbox.Sandbox`."""
 

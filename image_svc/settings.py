@@ -121,6 +121,24 @@ class Settings(ServiceSettings):
         20, gt=0, description="How long a look hides what it saw: one round; the redrive tool moves only what is seen."
     )
     dead_letter_batches: int = Field(10, ge=1, description="Receives in one look, of at most 10 messages each.")
+    ecs_agent_uri: str | None = Field(
+        None,
+        validation_alias="ECS_AGENT_URI",
+        pattern=r"^http://[^/]+(/.*)?$",
+        description="The ECS agent of the task, which sets it: where it is, a busy task asks not to be scaled in.",
+    )
+    protection_look_seconds: float = Field(
+        10, gt=0, le=60, description="How often it is looked at whether messages are in hand: bounds the calls to ECS."
+    )
+    protection_minutes: int = Field(
+        2, ge=1, le=2880, description="How long one request protects; a killed worker's protection lasts no longer."
+    )
+    protection_longest_seconds: float = Field(
+        600, gt=0, description="After this a busy task may be stopped all the same: no roll-out waits longer for it."
+    )
+    protection_pause_seconds: float = Field(
+        60, gt=0, description="For how long it may then be stopped; ECS looks again within seconds."
+    )
     hung_seconds: float = Field(
         90,
         gt=0,
