@@ -96,6 +96,10 @@ deploy: setup ## to AWS: STAGE=dev; PLAN=1 only says what would be done; TAG=tag
 	    $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(CONFIRM),--confirm $(CONFIRM)) \
 	    $(if $(PLAN),--plan) $(if $(ACCEPT_LOSS),--accept-loss $(ACCEPT_LOSS))
 
+.PHONY: fuzz-imaging
+fuzz-imaging: setup ## 10,000 mutated files (N=), and all that were made to harm, through the sandbox; stops by itself
+	@$(PY) -W ignore -m tests.fuzz $(if $(N),--files $(N)) $(if $(SEED),--seed $(SEED))
+
 ##@ What is generated and committed
 .PHONY: protos plan templates synth diagram lock
 protos: setup ## gRPC stubs, from protos/**/*.proto

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from image_svc.pipeline.presets import Preset, default_presets
-from image_svc.pipeline.types import Rejected
+from image_svc.pipeline.types import Rejected, Used
 from image_svc.sandbox import Developed, Killed, Sandbox, SandboxError, TimedOut
 
 
@@ -63,7 +63,8 @@ async def _one(sandbox: Sandbox, path: Path, output: Path, presets: Sequence[Pre
         with await sandbox.develop(source, None, presets) as developed:
             return line | _ready(developed, path, output)
     except Rejected as verdict:
-        return line | {"verdict": "REJECTED", "reason": verdict.reason.value, "detail": verdict.detail}
+        refused = {"verdict": "REJECTED", "reason": verdict.reason.value, "detail": verdict.detail}
+        return line | refused | (_used(verdict.used) if verdict.used else {})
     except (TimedOut, Killed, SandboxError) as error:
         return line | {"verdict": "FAILED", "detail": str(error)}
     finally:
@@ -89,9 +90,15 @@ def _ready(developed: Developed, path: Path, output: Path) -> dict[str, Any]:
         "color": facts.color,
         "perceptual_hash": f"{facts.perceptual_hash:016x}",
         "variants": variants,
-        "wall_ms": round(developed.wall_seconds * 1000, 1),
-        "cpu_ms": round(developed.cpu_seconds * 1000, 1),
-        "peak_memory_bytes": developed.peak_memory,
+        **_used(Used(developed.cpu_seconds, developed.wall_seconds, developed.peak_memory)),
+    }
+
+
+def _used(used: Used) -> dict[str, Any]:
+    return {
+        "wall_ms": round(used.wall_seconds * 1000, 1),
+        "cpu_ms": round(used.cpu_seconds * 1000, 1),
+        "peak_memory_bytes": used.peak_memory,
     }
 
 

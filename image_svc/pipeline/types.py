@@ -41,8 +41,22 @@ class Reason(StrEnum):
     CONTENT_MISMATCH = "content_mismatch"
 
 
+@dataclass(frozen=True, slots=True)
+class Used:
+    """What became of a file's allowance: user + system time, wall time from order to answer, peak resident bytes."""
+
+    cpu_seconds: float
+    wall_seconds: float
+    peak_memory: int
+
+
 class Rejected(Exception):  # noqa: N818 - a verdict on the file, not an error of ours
-    """The file is not an acceptable image: final. `detail` is for the client: what was wrong with this very file."""
+    """The file is not an acceptable image: final. `detail` is for the client: what was wrong with this very file.
+
+    `used` is known where it was a child that looked at the file.
+    """
+
+    used: Used | None = None
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

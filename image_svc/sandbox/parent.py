@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from image_svc.pipeline.presets import Preset
-from image_svc.pipeline.types import Made, Reason, Rejected
+from image_svc.pipeline.types import Made, Reason, Rejected, Used
 from image_svc.sandbox.types import (
     Crashed,
     Developed,
@@ -199,9 +199,13 @@ class Sandbox:
                 # The child must be gone before its descriptors are closed for somebody else.
                 await asyncio.shield(helper.kill(job.number))
                 raise
-            said = _said(ended, answer, self._limits)
-            if said.rejected is not None:
-                raise Rejected(*said.rejected)
+            try:
+                said = _said(ended, answer, self._limits)
+                if said.rejected is not None:
+                    raise Rejected(*said.rejected)
+            except (Rejected, Killed) as error:
+                error.used = Used(ended.cpu_seconds, time.monotonic() - started, ended.peak_memory)
+                raise
             if said.facts is None:
                 raise SandboxError(f"the pipeline failed:\n{said.failure}")
             if len(said.made) != len(presets) or not all(os.fstat(sink).st_size for sink in sinks):

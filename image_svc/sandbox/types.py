@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from image_svc.pipeline.types import Facts, Variant
+from image_svc.pipeline.types import Facts, Used, Variant
 
 _MIB = 1024 * 1024
 
@@ -47,6 +47,8 @@ class TimedOut(Exception):  # noqa: N818 - says what happened to the file, which
 
 class Killed(Exception):  # noqa: N818 - as above
     """The child was killed from outside (the kernel's OOM killer, an operator): try once more, alone."""
+
+    used: Used | None = None
 
 
 class Crashed(Killed):

@@ -23,6 +23,8 @@ _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 _MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 # What a decoder keeps of each sample until the last scan: one 16-bit coefficient.
 _COEFFICIENT_BYTES: Final = 2
+# Real files have some hundred: a large profile, a maker's notes, tables for each scan. Each one costs Python's time.
+_MOST_SEGMENTS: Final = 10_000
 # Coded data do not end in so many zeros and without an end marker, but what a download left out does.
 _HOLE: Final = bytes(8)
 _ALL_COEFFICIENTS: Final = (1 << 64) - 1
@@ -95,6 +97,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
 def _segments(data: mmap) -> Iterator[tuple[int, int, int]]:
     """Each marker with the place and length of what it announces, up to the end marker (with its own place), if any."""
     at = 2
+    segments = 0
     while match := _MARKER.search(data, at):
         marker = match[1][0]
         at = match.end()
@@ -106,6 +109,9 @@ def _segments(data: mmap) -> Iterator[tuple[int, int, int]]:
         length = int.from_bytes(data[at : at + 2], "big")
         if length < 2 or at + length > len(data):
             return
+        segments += 1
+        if segments > _MOST_SEGMENTS:
+            raise Rejected(Reason.TOO_COMPLEX, f"The JPEG has more than {_MOST_SEGMENTS} segments.")
         yield marker, at + 2, length - 2
         at += length
 
