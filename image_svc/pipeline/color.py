@@ -8,6 +8,7 @@ from typing import Final
 
 from PIL import Image, ImageCms
 
+from image_svc.pipeline import table
 from image_svc.pipeline.types import Reason, Rejected
 
 # Which profiles fit which pixels, by the colour space in the profile's header (ICC.1:2022, 7.2.6).
@@ -67,7 +68,7 @@ def to_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
             picture = picture.convert("RGB")
         transform = _transform(picture.mode, profile)
         if transform is not None:
-            return ImageCms.applyTransform(picture, transform) or picture
+            return table.converted(picture, transform) or ImageCms.applyTransform(picture, transform) or picture
     return picture.convert("RGB") if picture.mode == "CMYK" else picture
 
 
