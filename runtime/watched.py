@@ -52,7 +52,8 @@ class Watched(Generic[_Value]):
         self._text = text
         self._value = parse(text)
         self._refused = ""
-        self._looked_at = 0.0
+        self._looks = 0
+        self._next_at = 0.0
         self._looking = asyncio.Lock()
         self.uncertain = False
 
@@ -76,12 +77,13 @@ class Watched(Generic[_Value]):
         if self._read is None:
             return
         clock = asyncio.get_running_loop().time
-        asked = clock()
+        before = self._looks
         async with self._looking:
-            if self._looked_at >= asked:
+            if self._looks > before:
                 return
-            await asyncio.sleep(max(0.0, self._looked_at + _GAP - clock()) if self._looked_at else 0.0)
-            self._looked_at = clock()
+            await asyncio.sleep(max(0.0, self._next_at - clock()))
+            self._looks += 1
+            self._next_at = clock() + _GAP
             try:
                 stored = await self._read()
             except LookAgain as error:
