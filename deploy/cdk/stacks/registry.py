@@ -10,6 +10,7 @@ from constructs import Construct
 from deploy.cdk import names
 from deploy.cdk.constructs.private_bucket import PrivateBucket
 from deploy.cdk.constructs.repositories import SERVICES, Repositories
+from deploy.cdk.constructs.signing import Signing
 from deploy.cdk.settings import AwsEnvironment
 from deploy.cdk.stacks.base import DarkroomStack
 from deploy.cdk.stacks.core import Core
@@ -23,6 +24,8 @@ class Registry(DarkroomStack):
     def __init__(self, scope: Construct, env: AwsEnvironment, *, core: Core) -> None:
         super().__init__(scope, env)
         Repositories(self, "Repositories", env, key=core.key)
+        if env.rollout.image_signing == "own":
+            Signing(self, "Signing", env)
         templates = PrivateBucket(
             self,
             "Templates",

@@ -58,6 +58,11 @@ class Rollout(Table):
         "it sets the registry of the whole account and region)",
         examples=["basic"],
     )
+    image_signing: Literal["own", "shared"] = Field(
+        description="own (this stage sets the registry's rule that every image is signed as it is pushed) or shared "
+        "(another stage of the same account and region does: a registry has one set of rules)",
+        examples=["own"],
+    )
     images_kept: int = Field(
         ge=2, le=1_000, description="images, 2 to 1000, that a repository keeps, the newest", examples=["30"]
     )
