@@ -125,28 +125,55 @@ async def _applied(connection: asyncpg.Connection) -> dict[int, str]:
     return {row["number"]: row["checksum"] for row in rows}
 
 
-async def _passwords(names: Sequence[str]) -> dict[str, str]:
-    """Passwords by role, out of database secrets."""
+async def _read(names: Sequence[str]) -> list[dict[str, Any]]:
+    """What database secrets hold, in their order."""
     from contextlib import AsyncExitStack
 
     from runtime import aws
     from runtime.aws import AwsSettings
     from runtime.settings import read_secret
 
-    found: dict[str, str] = {}
     async with AsyncExitStack() as stack:
         client: Any = await aws.client(stack, aws.session(), "secretsmanager", AwsSettings())
-        for name in names:
-            secret = await read_secret(client, name)
-            found[str(secret["username"])] = str(secret["password"])
-    return found
+        return [await read_secret(client, name) for name in names]
 
 
-async def _run(url: str, phase: Phase, roles: bool, secrets: Sequence[str]) -> int:
-    passwords = await _passwords(secrets)
-    connection = await asyncpg.connect(url)
+async def _place(url: str | None, owner: str | None) -> dict[str, Any]:
+    """Where to connect, and as whom: by the owner's secret `{host, port, dbname, username, password}` where one is
+    named, else by the URL.
+
+    TLS is what PGSSLMODE and PGSSLROOTCERT say, as with every PostgreSQL client.
+    """
+    if owner is None:
+        return {"dsn": url}
+    (secret,) = await _read([owner])
+    return {
+        "host": str(secret["host"]),
+        "port": int(secret["port"]),
+        "database": str(secret["dbname"]),
+        "user": str(secret["username"]),
+        "password": str(secret["password"]),
+    }
+
+
+async def _refused(place: Mapping[str, Any], user: str, password: str) -> bool:
+    """Whether the database does not let a user in with that password."""
     try:
-        if roles or passwords:
+        connection = await asyncpg.connect(**{**place, "user": user, "password": password})
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
+        return True
+    await connection.close()
+    return False
+
+
+async def _run(url: str | None, owner: str | None, phase: Phase, roles: bool, secrets: Sequence[str]) -> int:
+    place = await _place(url, owner)
+    held = {str(secret["username"]): str(secret["password"]) for secret in await _read(secrets)}
+    # A password that lets in is left alone: rotation may be about to make another one the current one.
+    passwords = {user: password for user, password in held.items() if await _refused(place, user, password)}
+    connection = await asyncpg.connect(**place)
+    try:
+        if roles or held:
             await ensure_roles(connection, passwords)
         return await apply(connection, phase)
     finally:
@@ -157,6 +184,7 @@ def main() -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m metadata_svc.migrate", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--database-url", default=os.environ.get("DATABASE_URL"), help="default: $DATABASE_URL")
+    parser.add_argument("--owner", metavar="NAME", help="database secret of the owner, instead of an URL")
     parser.add_argument("--phase", choices=["pre", "post", "all"], default="all", help="which side of a rollout")
     parser.add_argument("--roles", action="store_true", help="make the roles first; needs the right to")
     parser.add_argument(
@@ -164,13 +192,14 @@ def main() -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="database secret whose user gets the password it holds; implies --roles; can be repeated",
+        help="database secret whose user gets the password it holds, unless that lets in already; implies --roles; "
+        "can be repeated",
     )
     options = parser.parse_args()
-    if not options.database_url:
-        parser.error("no database: set DATABASE_URL or give --database-url")
+    if not (options.database_url or options.owner):
+        parser.error("no database: give --owner or --database-url, or set DATABASE_URL")
     try:
-        ran = asyncio.run(_run(options.database_url, options.phase, options.roles, options.secret))
+        ran = asyncio.run(_run(options.database_url, options.owner, options.phase, options.roles, options.secret))
     except MigrationError as error:
         sys.exit(f"migrate: {error}")
     sys.stdout.write(f"{ran} migration(s) applied\n")
