@@ -22,7 +22,8 @@ from deploy.images import bill
 
 # The AWS services that Darkroom's own code makes clients for; botocore ships 400.
 AWS_SERVICES = ("apigateway", "ecs", "s3", "secretsmanager", "sns", "sqs", "ssm", "sso", "sso-oidc", "sts")
-# Parts of the standard library and of packages that no service runs.
+# Parts of the standard library and of packages that no service runs. What of them is compiled would bring libraries
+# along: sqlite, Berkeley DB, readline, ncurses, Kerberos.
 UNUSED = (
     "*.a",
     "*.c",
@@ -33,13 +34,20 @@ UNUSED = (
     "*.pyx",
     ".lock",
     "__pycache__",
+    "_curses*.so",
+    "_dbm.*.so",
+    "_sqlite3.*.so",
+    "curses",
     "distutils",
     "ensurepip",
     "f2py",
     "idlelib",
     "include",
     "lib2to3",
+    "nis.*.so",
     "pydoc_data",
+    "readline.*.so",
+    "sqlite3",
     "test",
     "tests",
     "tkinter",
@@ -182,7 +190,8 @@ def main() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library, target)  # through links: the name that the loader asks for becomes a file
     authorities = Path("/usr/sbin/update-ca-certificates")  # no package owns the file that it makes
-    copied = {interpreter, authorities, Path(sysconfig.get_path("stdlib")) / "os.py", *map(Path, SYSTEM_FILES), *linked}
+    library = [Path(sysconfig.get_path("stdlib"), name) for name in ("os.py", "asyncio/__init__.py")]  # of two packages
+    copied = {interpreter, authorities, *library, *map(Path, SYSTEM_FILES), *linked}
     packages = debian_packages(copied)
     record_packages(root, packages)
     components = bill.python_components(root / "site") + bill.debian_components(packages)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -46,8 +47,13 @@ def python_components(site: Path) -> list[Component]:
     for metadata in site.glob("*.dist-info/METADATA"):
         headers = HeaderParser().parsestr(metadata.read_text(encoding="utf-8"), headersonly=True)
         name, version = headers["Name"], headers["Version"]
-        found.append(Component(name, version, f"pkg:pypi/{name.lower()}@{quote(version)}", _license(headers)))
+        found.append(Component(name, version, f"pkg:pypi/{canonical(name)}@{quote(version)}", _license(headers)))
     return sorted(found)
+
+
+def canonical(name: str) -> str:
+    """A Python package's name as PEP 503 and package URLs write it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def debian_components(packages: Mapping[str, str]) -> list[Component]:

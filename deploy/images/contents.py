@@ -17,6 +17,8 @@ from cyclonedx.exception import MissingOptionalDependencyException
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from deploy.images.bill import canonical
+
 SBOM: Final = "sbom.cdx.json"
 USER: Final = 10001  # as in assemble.py and the Dockerfile
 
@@ -97,8 +99,8 @@ def bill_faults(text: str) -> list[str]:
 
 def missing_from_bill(contents: Contents, names: Iterable[str]) -> list[str]:
     """Those names that the bill of materials does not list."""
-    listed = {component["name"].lower() for component in json.loads(contents.bill)["components"]}
-    return sorted(name for name in names if name.lower() not in listed)
+    listed = {canonical(component["name"]) for component in json.loads(contents.bill)["components"]}
+    return sorted(name for name in names if canonical(name) not in listed)
 
 
 def _unwanted(entry: Entry) -> bool:

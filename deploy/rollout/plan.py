@@ -54,7 +54,7 @@ def lines(stacks: Sequence[Stack], tag: str) -> list[str]:
     told = []
     for number, step in enumerate(ORDER, 1):
         if step.kind == "stack":
-            told.append(f"{number:>2}. {_stack(by_unit[step.name], tag)}  {step.text}")
+            told.append(f"{number:>2}. {_stack(by_unit[step.name], tag)} {step.text}")
         elif step.kind == "images":
             told.append(f"{number:>2}. images, tag {tag}: {step.text}")
             told += [f"      {service:<13} {catalogue.PLATFORMS[service]}" for service in catalogue.SERVICES]

@@ -79,7 +79,7 @@ def test_a_python_package_is_named_with_its_version_license_and_url(tmp_path: Pa
         "Metadata-Version: 2.1\nName: y\nVersion: 2\nClassifier: License :: OSI Approved :: BSD License\n\n",
     )
     assert bill.python_components(tmp_path) == [
-        Component("Some_Thing", "1.0+a", "pkg:pypi/some_thing@1.0%2Ba", "MIT"),
+        Component("Some_Thing", "1.0+a", "pkg:pypi/some-thing@1.0%2Ba", "MIT"),
         Component("y", "2", "pkg:pypi/y@2", "BSD License"),
     ]
 
