@@ -24,7 +24,7 @@ setup: ## install whatever is missing (every other command does so too)
 	@./deploy/setup.sh
 
 ##@ The cluster on this machine
-.PHONY: up down status logs scale migrate demo
+.PHONY: up down status logs scale migrate prune reconcile demo
 up: setup ## start what is not running; writes .local/cluster.env
 	@$(CLUSTER) up
 
@@ -42,6 +42,12 @@ scale: setup ## run so many processes of a service
 
 migrate: setup ## bring the running cluster's database to the newest schema
 	@$(CLUSTER) migrate
+
+prune: setup ## delete rows whose time is over (the cluster does so every ten minutes, ECS by a schedule)
+	@$(CLUSTER) prune
+
+reconcile: setup ## compare buckets and rows and put right what differs, likewise (A=--dry-run only looks)
+	@$(CLUSTER) reconcile $(A)
 
 demo: setup ## the main job on real photographs; writes .local/demo/index.html
 	@$(PY) -m deploy.demo
@@ -101,12 +107,15 @@ fuzz-imaging: setup ## 10,000 mutated files (N=), and all that were made to harm
 	@$(PY) -W ignore -m tests.fuzz $(if $(N),--files $(N)) $(if $(SEED),--seed $(SEED))
 
 ##@ What is generated and committed
-.PHONY: protos plan templates synth diagram lock
+.PHONY: protos plan costs templates synth diagram lock
 protos: setup ## gRPC stubs, from protos/**/*.proto
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) protos/generate.py
 
 plan: setup ## month-end capacity: comparison, scheduled actions, bill, quotas; draws docs/img/scaling.svg
 	@$(PY) -m deploy.capacity
+
+costs: setup ## what dev and prod cost a month, from their templates and the price table, into docs/aws.md
+	@$(PY) -m deploy.capacity.costs
 
 templates: setup ## CloudFormation templates, from deploy/cdk
 	@$(PY) -m deploy.cdk.templates

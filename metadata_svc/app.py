@@ -126,7 +126,6 @@ async def assemble(
             batch=settings.sweep_batch,
             fold_batch=settings.fold_batch,
             reorder_after=rules.reorder_after,
-            request_life=request_life,
         ),
         interval=settings.sweep_interval_seconds,
         fold_interval=settings.fold_interval_seconds,

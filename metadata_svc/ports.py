@@ -98,20 +98,24 @@ class Sweep(Protocol):
         """Gives due orders; returns how many."""
         ...
 
-    async def tombstones(self) -> int:
-        """Forgets old tombstones; returns how many."""
-        ...
-
-    async def requests(self) -> int:
-        """Forgets old idempotency keys; returns how many."""
-        ...
-
     async def leases(self) -> int:
         """Forgets request leases of the past; returns how many."""
         ...
 
     async def usage(self) -> int:
         """Folds appended usage; returns how many tenants it touched."""
+        ...
+
+
+class Prune(Protocol):
+    """Rows whose time is over. Each call deletes a batch at most, and returns how many there were."""
+
+    async def tombstones(self) -> int:
+        """Deleted images whose time as tombstones is over."""
+        ...
+
+    async def requests(self) -> int:
+        """Idempotency keys past their life."""
         ...
 
 

@@ -100,6 +100,14 @@ class Settings(ServiceSettings):
     )
     fold_batch: int = Field(10_000, ge=1, description="Most usage rows folded in one statement.")
 
+    prune_batch: int = Field(1000, ge=1, description="Most rows that one statement of the prune command deletes.")
+    prune_pause_seconds: float = Field(
+        0.1, ge=0, description="Between two of its statements: the request path and replication come first."
+    )
+    prune_seconds: float = Field(
+        900.0, gt=0, description="Longest run of the prune command; what is left then fails it, and waits for the next."
+    )
+
     health_interval_seconds: float = Field(1.0, gt=0, description="How often the database is asked for a sign of life.")
     unready_after_seconds: float = Field(
         3.0, ge=0, description="Not ready once the database has been silent this long; shorter gaps are retried over."

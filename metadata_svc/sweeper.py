@@ -14,8 +14,8 @@ _log = structlog.get_logger(__name__)
 
 
 class Sweeper:
-    """Orders, tombstones, idempotency keys and leases at one interval, usage at another. `batch` is the most rows that
-    a statement takes: a full one is followed by the next at once.
+    """Orders and leases at one interval, usage at another. `batch` is the most rows that a statement takes: a full one
+    is followed by the next at once.
     """
 
     def __init__(
@@ -49,17 +49,11 @@ class Sweeper:
 
     async def sweep(self) -> None:
         """One pass over everything but usage."""
-        for name, work in (
-            ("orders given", self._sweep.images),
-            ("tombstones forgotten", self._sweep.tombstones),
-            ("idempotency keys forgotten", self._sweep.requests),
-            ("leases forgotten", self._sweep.leases),
-        ):
-            count = await self._drained(work)
-            if count and work == self._sweep.images:
-                self._wake()
-            if count and work != self._sweep.leases:
-                _log.info(name, count=count)
+        orders = await self._drained(self._sweep.images)
+        if orders:
+            self._wake()
+            _log.info("orders given", count=orders)
+        await self._drained(self._sweep.leases)
 
     async def fold(self) -> None:
         """One pass over usage."""

@@ -64,6 +64,12 @@ def _migrate(cluster: Cluster, _options: argparse.Namespace) -> None:
     say(cluster.migrate())
 
 
+def _once(cluster: Cluster, options: argparse.Namespace) -> None:
+    status = cluster.once(options.command, options.arguments)
+    if status:
+        raise ClusterError(f"{options.command} ended with status {status}: its last line says why")
+
+
 def main() -> int:
     """Command line of the local cluster; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local", description="The cluster on this machine.")
@@ -80,6 +86,13 @@ def main() -> int:
     logs.add_argument("--service", default="", help="of one service only")
     logs.add_argument("--lines", type=int, default=10, help="so many lines of each first")
     logs.set_defaults(run=_logs)
+    for name, text in (
+        ("prune", "delete rows whose time is over, now"),
+        ("reconcile", "compare buckets and rows, now"),
+    ):
+        once = commands.add_parser(name, help=text, prefix_chars="+")
+        once.add_argument("arguments", nargs="*", metavar="ARGUMENT", help="passed on, as --dry-run")
+        once.set_defaults(run=_once, command=name)
     scale = commands.add_parser("scale", help="run so many processes of a service")
     scale.add_argument("wanted", nargs="*", metavar="SERVICE=N")
     scale.set_defaults(run=_scale)

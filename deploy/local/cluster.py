@@ -10,14 +10,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 from urllib.parse import urlsplit
 
-from deploy.local import localstack, processes, provision, readiness
-from deploy.local.layout import BLOCK, GRPC_SERVICES, SERVICES, Layout, State, choose_ports, target
+from deploy.local import localstack, processes, provision, readiness, upkeep
+from deploy.local.layout import BLOCK, GRPC_SERVICES, REPOSITORY, SERVICES, Layout, State, choose_ports, target
 from deploy.local.supervision import Program, Supervisor
 
 # Seconds between SIGTERM and SIGKILL. A service drains for up to `drain_seconds` of its settings.
@@ -26,6 +27,8 @@ _POSTGRES_STOPS: Final = 30
 _LOCALSTACK_STOPS: Final = 3  # it has nothing to save and may take 17 s to leave
 _LOCALSTACK_STARTS: Final = 90.0  # cold, on a busy machine
 _LEFTOVERS_STOP: Final = 10.0
+# Seconds between two rounds of pruning and reconciling. On AWS each has a schedule of its own.
+_UPKEEP_INTERVAL: Final = 600
 
 Step = Callable[[str], AbstractContextManager[None]]
 
@@ -69,7 +72,7 @@ class Cluster:
         """Stops everything and returns how many processes had to be ended without supervisord's help."""
         with self.layout.locked("command"):
             if self.supervisor.running():
-                tiers = [["gateway"], ["image_svc"], ["presign_svc", "metadata_svc"], ["watch"]]
+                tiers = [["gateway", "upkeep"], ["image_svc"], ["presign_svc", "metadata_svc"], ["watch"]]
                 for tier in tiers:
                     names = [name for name in self.supervisor.processes() if _service(name) in tier]
                     if names:
@@ -101,6 +104,20 @@ class Cluster:
         with self.layout.locked("command"):
             self._must_run()
             return provision.migrate(self.layout)
+
+    def once(self, command: str, arguments: Sequence[str]) -> int:
+        """Runs one of the upkeep commands now; returns its status."""
+        self._must_run()
+        done = subprocess.run(  # our own commands
+            [sys.executable, "-m", upkeep.COMMANDS[command], *arguments],
+            env={**os.environ, **self._upkeep_environment(self.layout.load().ports)},
+            cwd=REPOSITORY,
+            check=False,
+        )
+        return done.returncode
+
+    def _upkeep_environment(self, ports: dict[str, int]) -> dict[str, str]:
+        return environment("metadata_svc", 0, ports) | environment("image_svc", 0, ports) | self._overrides
 
     def _must_run(self) -> None:
         if not self.supervisor.running():
@@ -145,7 +162,7 @@ class Cluster:
                 self.supervisor.ensure(names)
                 for name in names:
                     self._wait(name, state)
-        self.supervisor.ensure(["watch"])
+        self.supervisor.ensure(["watch", "upkeep"])
         if made is not None:
             with self._step("a request through API Gateway"):
                 readiness.wait(
@@ -194,6 +211,8 @@ class Cluster:
             service, number = name.rsplit("-", 1)
             variables = environment(service, int(number), ports) | self._overrides
             programs.append(Program(name, (*python, service), variables, _SERVICE_STOPS))
+        rounds = (*python, "deploy.local.upkeep", "--interval", str(_UPKEEP_INTERVAL))
+        programs.append(Program("upkeep", rounds, self._upkeep_environment(ports), _SERVICE_STOPS))
         return programs
 
 

@@ -32,32 +32,15 @@ class SqlOutbox:
 class SqlSweep:
     """A `Sweep`. `batch` and `fold_batch` bound the rows of one statement."""
 
-    def __init__(
-        self,
-        database: Database,
-        *,
-        batch: int,
-        fold_batch: int,
-        reorder_after: timedelta,
-        request_life: timedelta,
-    ) -> None:
+    def __init__(self, database: Database, *, batch: int, fold_batch: int, reorder_after: timedelta) -> None:
         self._database = database
         self._batch = batch
         self._fold_batch = fold_batch
         self._reorder_after = reorder_after.total_seconds()
-        self._request_life = request_life.total_seconds()
 
     async def images(self) -> int:
         """Gives due orders; returns how many."""
         return len(await self._database.fetch("sweep_images", self._batch, self._reorder_after))
-
-    async def tombstones(self) -> int:
-        """Forgets old tombstones; returns how many."""
-        return len(await self._database.fetch("sweep_tombstones", self._batch))
-
-    async def requests(self) -> int:
-        """Forgets old idempotency keys; returns how many."""
-        return len(await self._database.fetch("sweep_requests", self._batch, self._request_life))
 
     async def leases(self) -> int:
         """Forgets request leases of the past; returns how many."""
@@ -66,3 +49,20 @@ class SqlSweep:
     async def usage(self) -> int:
         """Folds appended usage; returns how many tenants it touched."""
         return len(await self._database.fetch("fold_usage", self._fold_batch))
+
+
+class SqlPrune:
+    """A `Prune`. `batch` bounds the rows of one statement."""
+
+    def __init__(self, database: Database, *, batch: int, request_life: timedelta) -> None:
+        self._database = database
+        self._batch = batch
+        self._request_life = request_life.total_seconds()
+
+    async def tombstones(self) -> int:
+        """Deleted images whose time as tombstones is over."""
+        return len(await self._database.fetch("prune_tombstones", self._batch))
+
+    async def requests(self) -> int:
+        """Idempotency keys past their life."""
+        return len(await self._database.fetch("prune_requests", self._batch, self._request_life))

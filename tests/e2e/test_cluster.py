@@ -135,3 +135,9 @@ def _listening() -> set[int]:
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]
         if line.split()[3] == "0A"
     }
+
+
+@pytest.mark.parametrize("command", ["prune", "reconcile"])
+async def test_upkeep_can_be_run_at_once_and_finds_a_sound_cluster(cluster: RunningCluster, command: str) -> None:
+    assert await asyncio.to_thread(cluster.cluster.once, command, []) == 0
+    assert any(name == "upkeep" for name in cluster.cluster.supervisor.processes())

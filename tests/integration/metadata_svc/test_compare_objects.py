@@ -78,8 +78,8 @@ async def test_objects_from_before_the_position_are_refused(metadata: Metadata) 
     ids=["no bucket", "no position", "no age"],
 )
 async def test_what_is_out_of_form_is_refused(metadata: Metadata, fields: dict[str, Any]) -> None:
-    fields = {"bucket": pb.BUCKET_MEDIA, "minimum_age": seconds(1)} | fields
-    request = pb.CompareObjectsRequest(**fields)
+    good: dict[str, Any] = {"bucket": pb.BUCKET_MEDIA, "minimum_age": seconds(1)}
+    request = pb.CompareObjectsRequest(**good | fields)
     with pytest.raises(DarkroomError) as caught:
         await grpc_client.call(rpc.ReconcileServiceStub(metadata.channel).CompareObjects, request, 10)
     assert caught.value.kind is Kind.MALFORMED

@@ -238,6 +238,41 @@ async def test_the_service_relays_survives_its_database_and_leaves_in_order(
         assert all(isinstance(json.loads(line), dict) for line in log.splitlines())
 
 
+async def test_the_prune_command_runs_once_and_says_what_it_deleted(
+    amazon: Aws, own_postgres: tuple[Path, int, list[subprocess.Popen[bytes]]]
+) -> None:
+    async def prune(**settings: str) -> tuple[int | None, dict[str, Any]]:
+        variables = {f"METADATA_SVC_{name.upper()}": value for name, value in settings.items()}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "metadata_svc.prune",
+            env={**os.environ, "DARKROOM_STAGE": amazon.stage, **variables},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        _, log = await process.communicate()
+        return process.returncode, json.loads(log.splitlines()[-1])
+
+    data, database_port, running = own_postgres
+    url = server.admin_url(data, database_port)
+    await set_passwords(url, "right")
+    await put_secrets(amazon, url, "right")
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "INSERT INTO darkroom.requests SELECT gen_random_uuid(), i, gen_random_uuid(), sha256('x'), "
+        "now() - interval '2 d' FROM generate_series(1, 250) i"
+    )
+    status, line = await prune(prune_batch="100")
+    assert (status, line["event"], line["level"]) == (0, "pruned", "info")
+    assert (line["tombstones"], line["requests"], line["finished"]) == (0, 250, True)
+    assert await connection.fetchval("SELECT count(*) FROM darkroom.requests") == 0
+    await connection.close()
+    server.stop(running[-1])
+    status, line = await prune()
+    assert (status, line["event"]) == (1, "not pruned")
+    running.append(await asyncio.to_thread(server.start, data, database_port, QUIET))
+
+
 async def test_the_service_ends_at_once_where_it_cannot_work(
     amazon: Aws, own_postgres: tuple[Path, int, list[subprocess.Popen[bytes]]]
 ) -> None:

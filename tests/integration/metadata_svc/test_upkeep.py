@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
+from datetime import timedelta
 
 import pytest
 from darkroom.metadata.v1 import metadata_pb2 as pb
 
 from metadata_svc.adapters import statements
 from metadata_svc.adapters.publisher import command, event
+from metadata_svc.adapters.upkeep import SqlPrune
+from metadata_svc.prune import Pruner
 from runtime.errors import DarkroomError, Kind
 from tests.support.metadata import DAY, Metadata, metadata_service, new_image, seconds
 from tests.support.postgres import Database
@@ -23,6 +26,14 @@ async def swept(metadata: Metadata) -> list[str]:
     while await metadata.parts.relay.round():
         pass
     return sorted(metadata.publisher.kinds())
+
+
+async def pruned(metadata: Metadata, batch: int = 100) -> dict[str, int]:
+    """What one run of the prune command deletes."""
+    prune = SqlPrune(metadata.parts.maintenance, batch=batch, request_life=timedelta(days=1))
+    pruner = Pruner(prune, batch=batch, pause=0, longest=60)
+    assert await pruner.run()
+    return pruner.counts
 
 
 def ids(image: pb.Image) -> dict[str, str]:
@@ -145,10 +156,12 @@ async def test_a_deleted_image_is_a_tombstone_then_purged_then_unknown(metadata:
     assert (await delete(metadata, image)).receipt == first.receipt
 
     await metadata.later(7 * DAY - 100)
-    assert await swept(metadata) == []
+    assert (await pruned(metadata))["tombstones"] == 0
     assert (await metadata.get(tenant, image.id)).HasField("image")
     await metadata.later(200)
-    assert await swept(metadata) == []
+    assert await swept(metadata) == [], "the sweeper has no business with it any more"
+    assert (await metadata.get(tenant, image.id)).HasField("image")
+    assert (await pruned(metadata))["tombstones"] == 1
     assert (await metadata.get(tenant, image.id)).HasField("error")
     with pytest.raises(DarkroomError) as caught:
         await delete(metadata, image)
@@ -199,7 +212,34 @@ async def test_more_than_a_batch_is_swept_in_one_pass(database: Database) -> Non
         await metadata.later(DAY + 1)
         await metadata.parts.sweeper.sweep()
         assert await metadata.owner.fetchval("SELECT count(*) FROM darkroom.outbox") == 30
-        assert await metadata.owner.fetchval("SELECT count(*) FROM darkroom.requests") == 0
+
+
+async def test_idempotency_keys_are_forgotten_after_their_life_and_no_earlier(database: Database) -> None:
+    async with metadata_service(database) as metadata:
+        tenant = await metadata.tenant()
+        await metadata.create(*(new_image(tenant, request_id=str(number)) for number in range(30)))
+        await metadata.later(DAY - 60)
+        await metadata.create(new_image(tenant, request_id="young"))
+        assert await pruned(metadata, batch=7) == {"tombstones": 0, "requests": 0}
+        await metadata.later(61)
+        await metadata.parts.sweeper.sweep()
+        assert await metadata.owner.fetchval("SELECT count(*) FROM darkroom.requests") == 31
+        assert await pruned(metadata, batch=7) == {"tombstones": 0, "requests": 30}
+        assert await metadata.owner.fetchval("SELECT request_id FROM darkroom.requests") == "young"
+
+
+async def test_pruning_passes_over_what_somebody_holds(metadata: Metadata) -> None:
+    tenant = await metadata.tenant()
+    images = [await metadata.image(tenant) for _ in range(3)]
+    for image in images:
+        await delete(metadata, image)
+        await metadata.later(DAY)
+        await metadata.call("RecordPurge", pb.RecordPurgeRequest(**ids(image)))
+    await metadata.later(8 * DAY)
+    async with metadata.owner.transaction():
+        await metadata.owner.execute("SELECT FROM darkroom.images WHERE id = $1 FOR UPDATE", uuid.UUID(images[1].id))
+        assert await asyncio.wait_for(pruned(metadata), 5) == {"tombstones": 2, "requests": 0}
+    assert await pruned(metadata) == {"tombstones": 1, "requests": 0}
 
 
 async def test_usage_folds_to_the_same_sums_by_several_folders_at_once(metadata: Metadata) -> None:

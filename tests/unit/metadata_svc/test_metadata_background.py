@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 from metadata_svc.health import DatabaseWatch
 from metadata_svc.ports import Outgoing
+from metadata_svc.prune import Pruner
 from metadata_svc.relay import Relay
 from metadata_svc.sweeper import Sweeper
 from runtime.errors import DarkroomError, Kind
@@ -122,14 +123,6 @@ class Sweep:
         self.due -= taken
         return taken
 
-    async def tombstones(self) -> int:
-        self.calls.append("tombstones")
-        return 0
-
-    async def requests(self) -> int:
-        self.calls.append("requests")
-        return 0
-
     async def leases(self) -> int:
         self.calls.append("leases")
         return 0
@@ -142,7 +135,7 @@ class Sweep:
 async def test_the_sweeper_takes_full_batches_one_after_the_other_and_wakes_the_relay() -> None:
     sweep, woken = Sweep(due=25), asyncio.Event()
     await Sweeper(sweep, interval=1, fold_interval=1, batch=10, wake=woken.set).sweep()
-    assert sweep.calls == ["images"] * 3 + ["tombstones", "requests", "leases"]
+    assert sweep.calls == ["images"] * 3 + ["leases"]
     assert woken.is_set()
 
 
@@ -197,3 +190,41 @@ async def test_a_longer_silence_is_said_once() -> None:
 async def test_readiness_comes_back_with_two_signs_in_a_row() -> None:
     assert await Watched().play("+----+-+-+") == [False]
     assert await Watched().play("+----+-++++") == [False, True]
+
+
+class Pile:
+    """Rows whose time is over; a statement deletes at most ten."""
+
+    def __init__(self, *, tombstones: int = 0, requests: int = 0) -> None:
+        self.left = {"tombstones": tombstones, "requests": requests}
+        self.statements = 0
+
+    async def tombstones(self) -> int:
+        return self.take("tombstones")
+
+    async def requests(self) -> int:
+        return self.take("requests")
+
+    def take(self, name: str) -> int:
+        self.statements += 1
+        taken = min(self.left[name], 10)
+        self.left[name] -= taken
+        return taken
+
+
+async def test_pruning_goes_on_batch_by_batch_until_nothing_is_due() -> None:
+    pile = Pile(tombstones=25, requests=20)
+    pruner = Pruner(pile, batch=10, pause=0, longest=60)
+    assert await pruner.run()
+    assert pruner.counts == {"tombstones": 25, "requests": 20}
+    assert pile.statements == 6
+    assert await pruner.run()
+    assert pruner.counts == {"tombstones": 25, "requests": 20}
+
+
+async def test_pruning_that_does_not_end_in_time_says_so() -> None:
+    pile = Pile(tombstones=1_000_000)
+    pruner = Pruner(pile, batch=10, pause=0.001, longest=0.05)
+    assert not await pruner.run()
+    assert 0 < pruner.counts["tombstones"] < 1_000_000
+    assert pile.left["tombstones"] + pruner.counts["tombstones"] == 1_000_000
