@@ -14,6 +14,7 @@ from aiobotocore.session import AioSession
 
 from image_svc.adapters import judge as judge_adapter
 from image_svc.adapters import s3 as s3_adapter
+from image_svc.adapters import tasks
 from image_svc.adapters.inventory import S3Inventory
 from image_svc.adapters.judge import GrpcJudge
 from image_svc.adapters.sqs import SqsQueue
@@ -41,7 +42,11 @@ async def reconciler(
             await resource.verify()
         except (LookupError, Unreachable) as error:
             raise SettingsError(f"image_svc: {error}") from error
-    judge = GrpcJudge(await judge_adapter.channel(stack, settings.metadata_target), settings.reconcile_rpc_seconds)
+    try:
+        target = await tasks.resolved(session, settings, settings.metadata_target)
+    except (ValueError, Unreachable) as error:
+        raise SettingsError(f"image_svc: {error}") from error
+    judge = GrpcJudge(await judge_adapter.channel(stack, target), settings.reconcile_rpc_seconds)
     return Reconciler(inventory, judge, queue, settings.limits(deletions), dry_run=dry_run)
 
 

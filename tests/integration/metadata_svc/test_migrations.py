@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import secrets
+import sys
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from urllib.parse import unquote, urlsplit
 
 import asyncpg
 import pytest
 
 from metadata_svc import migrate
 from metadata_svc.migrate import Migration, MigrationError
+from runtime.aws import AwsSettings, client
+from runtime.aws import session as aws_session
 from tests.support import schema
+from tests.support.localstack import LocalStack
 from tests.support.metadata import metadata_service
 from tests.support.postgres import Database
 
@@ -103,6 +112,40 @@ async def test_roles_can_be_made_again_and_log_in_with_the_password_given(databa
     finally:
         await owner.execute("DROP ROLE IF EXISTS darkroom_spare")
         await owner.close()
+
+
+async def test_the_task_before_a_rollout_knows_nothing_but_the_names_of_secrets(
+    localstack: LocalStack, database: Database, empty: asyncpg.Connection
+) -> None:
+    place, stage = urlsplit(database.owner_url), secrets.token_hex(6)
+    owner = {
+        "host": place.hostname,
+        "port": place.port,
+        "dbname": place.path.lstrip("/"),
+        "username": unquote(place.username or ""),
+        "password": unquote(place.password or ""),
+    }
+    spare = {"username": "darkroom_spare", "password": "as its secret has it"}
+    async with AsyncExitStack() as stack:
+        here = AwsSettings(AWS_ENDPOINT_URL=localstack.endpoint_url)
+        manager = await client(stack, aws_session(), "secretsmanager", here)
+        for name, value in (("owner", owner), ("spare", spare)):
+            await manager.create_secret(Name=f"{stage}/{name}", SecretString=json.dumps(value))
+    await empty.execute("CREATE ROLE darkroom_spare NOLOGIN")
+    try:
+        task = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "metadata_svc.migrate", "--phase", "pre"),
+            *("--owner", f"{stage}/owner", "--secret", f"{stage}/spare"),
+            env={**{n: v for n, v in os.environ.items() if n != "DATABASE_URL"}, **localstack.environment},
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await task.communicate()
+        assert task.returncode == 0
+        assert b"migration(s) applied" in output
+        assert await empty.fetchval("SELECT to_regclass('darkroom.images')") is not None
+        assert await empty.fetchval("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'darkroom_spare'")
+    finally:
+        await empty.execute("DROP ROLE darkroom_spare")
 
 
 async def test_the_service_does_not_start_on_an_older_schema(database: Database) -> None:
