@@ -110,7 +110,9 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     frames = header.frames if format_ is not Format.AVIF else _guarded(lambda: int(getattr(picture, "n_frames", 1)))
     caps.check_frames(frames)
     caps.check_pixels(picture.width, picture.height, 0)
-    orientation = 1 if format_ in _SELF_TURNING else _orientation(picture)
+    # Not by Pillow's `getexif`: of a PNG it would decode all pixels first, and it takes a note in XMP for an order.
+    exif = header.exif if format_ is Format.PNG else picture.info.get("exif")
+    orientation = 1 if format_ in _SELF_TURNING else _orientation(exif)
     return Opened(
         format_,
         data,
@@ -146,6 +148,8 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     caps.check_pixels(*full, needs)
     _check_tiles(picture)
     tiles = list(getattr(picture, "tile", ()))
+    if opened.format is Format.PNG and png.interlaced(opened.data):
+        _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last
     _guarded(picture.load)
     if opened.format in _CHECKS and _may_lack_rows(opened, tiles):
         _guarded(lambda: _CHECKS[opened.format](opened.data))
@@ -155,8 +159,6 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
 
 def _may_lack_rows(opened: Opened, tiles: list[Any]) -> bool:
     """Whether the last row is as Pillow made it before there were pixels, all zero or all transparent."""
-    if opened.format is Format.PNG and png.interlaced(opened.data):
-        return True  # the last row is not the last one there
     picture = opened.picture
     left, _, right, bottom = (tiles[0][1] if tiles else None) or (0, 0, *picture.size)
     transparent = picture.info.get("transparency", 0) if opened.format is Format.GIF else 0
@@ -204,9 +206,11 @@ def _check_tiles(picture: Image.Image) -> None:
             raise Rejected(Reason.NOT_AN_IMAGE, "The file places pixels outside the picture.")
 
 
-def _orientation(picture: Image.Image) -> int:
+def _orientation(exif: bytes | None) -> int:
+    notes = Image.Exif()
     try:
-        value = picture.getexif().get(_EXIF_ORIENTATION, 1)
+        notes.load(exif or b"")
+        value = notes.get(_EXIF_ORIENTATION, 1)
     except Exception:  # broken EXIF is no reason to refuse the pixels
         return 1
     return value if isinstance(value, int) and value in _TURNS else 1

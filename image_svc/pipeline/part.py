@@ -9,7 +9,7 @@ from image_svc.pipeline.headers import Header
 
 # libjpeg reads ahead of what it decodes, by at most eight bytes; FF is written as FF 00 in coded data. Where whole
 # blocks are missing, it runs out of these at once.
-_AHEAD: Final = b"\xff\x00" * 16
+_AHEAD: Final = b"\xff\x00" * 8
 
 
 class Part:

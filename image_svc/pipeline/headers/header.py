@@ -13,7 +13,7 @@ class Header:
 
     hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `single_scan_end` is
     where the only scan of a JPEG ends. `color` are code points of ITU-T H.273 for colour primaries and transfer. In an
-    `inverted` picture the largest grey is black, and its decoder does not know.
+    `inverted` picture the largest grey is black, and its decoder does not know. `exif` is a PNG's, wherever it stands.
     """
 
     frames: int = 1
@@ -23,6 +23,7 @@ class Header:
     single_scan_end: int | None = None
     color: tuple[int, int] | None = None
     inverted: bool = False
+    exif: bytes | None = None
 
 
 def truncated() -> Rejected:

@@ -26,7 +26,7 @@ _COEFFICIENT_BYTES: Final = 2
 # Real files have some hundred: a large profile, a maker's notes, tables for each scan. Each one costs Python's time.
 _MOST_SEGMENTS: Final = 10_000
 # Coded data do not end in so many zeros and without an end marker, but what a download left out does.
-_HOLE: Final = bytes(8)
+_HOLE: Final = bytes(32)
 _ALL_COEFFICIENTS: Final = (1 << 64) - 1
 
 

@@ -30,7 +30,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
         raise truncated() if len(data) < 33 else malformed("it has no header")
     size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     frames, controls, inflated = 1, 0, 0
-    color = None
+    color = exif = None
     for kind, body, length in _chunks(data):
         if kind in _PIXELS and zlib.crc32(data[body - 4 : body + length]) != _number(data, body + length):
             raise damaged()
@@ -41,13 +41,15 @@ def inspect(data: mmap, caps: Caps) -> Header:
             controls += 1
         elif kind == b"cICP" and length >= 2:
             color = data[body], data[body + 1]
+        elif kind == b"eXIf":
+            exif = data[body : body + length]
         elif kind in {b"zTXt", b"iCCP", b"iTXt"}:
             inflated += _inflated(_compressed_part(kind, data[body : body + length]))
             if inflated > caps.max_inflated_bytes:
                 raise _bomb()
     if frames > 1 and controls < frames:
         raise truncated()
-    return Header(frames=frames, size=size, color=color)
+    return Header(frames=frames, size=size, color=color, exif=exif)
 
 
 def _chunks(data: mmap) -> Iterator[tuple[bytes, int, int]]:

@@ -22,6 +22,9 @@ _DNG_VERSION: Final = 50706
 _ACCEPTED: Final = frozenset({1, 2, 3, 4, 5, 7, 8, 32946, 32773})
 # Real files have a few dozen; a reader pays for each.
 _MAX_ENTRIES: Final = 1024
+# A palette of 16-bit values, and bytes: the tables of JPEG in TIFF and the colour profile.
+_COLOR_MAP: Final = 320
+_NEEDED: Final = (_COLOR_MAP, 347, 34675)
 # TIFF 6.0, section 8, for what is not said; photometric must be.
 _DEFAULTS: Final = {
     _BITS_PER_SAMPLE: 1,
@@ -35,6 +38,7 @@ _DEFAULTS: Final = {
 _PLACES: Final = ((273, 279), (324, 325))
 # Of the types that numbers of interest have: BYTE, SHORT, LONG, LONG8.
 _TYPES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_UNDEFINED: Final = 7  # bytes
 
 
 class _Entry(NamedTuple):
@@ -78,7 +82,11 @@ def _first(data: mmap, directory: _Directory, tag: int, order: str) -> int:
 
 
 def _check_whole(data: mmap, first: _Directory, order: str) -> None:
-    """Raises `Rejected` where strips or tiles are to lie beyond the end of the file."""
+    """Raises `Rejected` where strips or tiles, or what they cannot be read without, lie beyond the end of the file."""
+    for tag in _NEEDED:
+        entry = first.get(tag)
+        if entry is not None and entry.place + entry.values * (2 if tag == _COLOR_MAP else 1) > len(data):
+            raise truncated()
     for offsets, counts in _PLACES:
         places = zip(_values(data, first, offsets, order), _values(data, first, counts, order), strict=False)
         if any(offset + count > len(data) for offset, count in places):
@@ -111,7 +119,8 @@ def _directory(data: mmap, order: str) -> _Directory:
     for _ in range(entries):
         tag, kind, count = struct.unpack_from(order + "HH" + word, data, at)
         place, form = at + 4 + size, _TYPES.get(kind)
-        if form is not None and struct.calcsize(form) * count > size:
+        width = struct.calcsize(form) if form else int(kind == _UNDEFINED)
+        if width * count > size:
             (place,) = struct.unpack_from(order + word, data, place)
         found[tag] = _Entry(form, count, place)
         at += 4 + 2 * size

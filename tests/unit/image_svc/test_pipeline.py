@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import os
 import zlib
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from image_svc.pipeline.fingerprint import fingerprint
 from image_svc.pipeline.geometry import plan
 from image_svc.pipeline.presets import Preset, PresetError, default_presets, parse_presets
 from image_svc.pipeline.types import Reason, Rejected
-from tests.support.developing import EXACT, PHOTOS, drawn, encoded, made, picture, psnr, refused, run
+from tests.support.developing import CAPS, EXACT, PHOTOS, drawn, encoded, made, picture, psnr, refused, run
 from tests.support.rasters import chunk
 
 TURNED = {
@@ -47,6 +48,27 @@ def test_a_picture_stands_upright_whatever_the_camera_noted(orientation: int, fo
     result, (content,) = run(encoded(stored, format_, exif=exif.tobytes(), quality=95), EXACT)
     assert (result.facts.width, result.facts.height) == upright.size
     assert psnr(picture(content), upright) > 30
+
+
+def test_the_notes_of_a_png_count_wherever_they_stand() -> None:
+    exif = bytes.fromhex("4d4d002a00000008" + "0001" + "011200030000000100060000" + "00000000")
+    png = encoded(drawn((160, 120)).transpose(Image.Transpose.ROTATE_90), "PNG")
+    for at in (33, len(png) - 12):  # before the pixels, and behind them
+        assert psnr(made(png[:at] + chunk(b"eXIf", exif) + png[at:]), drawn((160, 120))) > 60
+
+
+def test_the_pixels_of_a_png_wait_for_the_checks_before_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PngImageFile, "load", lambda self: pytest.fail("decoded before it was checked"))
+    content = encoded(drawn(), "PNG")
+    with mmap.mmap(-1, len(content)) as data:
+        data[:] = content
+        assert decode.open_file(data, None, CAPS).upright == (640, 480)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "WEBP", "AVIF"])
+def test_a_note_in_xmp_turns_nothing(format_: str) -> None:
+    xmp = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6"/>'
+    assert psnr(made(encoded(drawn(), format_, xmp=xmp, quality=95)), drawn()) > 28
 
 
 @pytest.mark.parametrize("size", [(4032, 3024), (3001, 1999), (1, 3000), (2500, 7), (640, 427), (1, 1)])

@@ -1,0 +1,128 @@
+"""Damaged files: READY only with the pixels of the whole one, whatever was cut, closed, blanked or flipped."""
+
+from __future__ import annotations
+
+import random
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from image_svc.pipeline.types import Reason, Rejected
+from tests.support import hostile, mutation, rasters
+from tests.support.developing import EXACT, drawn, encoded, made, psnr, refused, run
+
+SEEDS = mutation.seeds()
+NOISE = Image.blend(drawn((200, 150)), Image.effect_noise((200, 150), 60).convert("RGB"), 0.4)
+
+
+def made_if_whole(content: bytes) -> Image.Image | None:
+    try:
+        return made(content)
+    except Rejected:
+        return None
+
+
+@pytest.mark.parametrize("format_", SEEDS)
+def test_a_file_cut_anywhere_is_refused_or_loses_nothing_that_can_be_seen(format_: str) -> None:
+    for content in SEEDS[format_]:
+        whole = made_if_whole(content)
+        if whole is None:  # the broken ones among them
+            continue
+        for percent in range(3, 100, 8):
+            ours = made_if_whole(content[: len(content) * percent // 100])
+            assert ours is None or psnr(ours, whole) > 40, f"{format_} cut at {percent} %"
+
+
+@pytest.mark.parametrize("percent", [20, 50, 80, 97])
+def test_a_jpeg_that_was_closed_too_early_is_truncated(percent: int) -> None:
+    jpeg = encoded(NOISE, "JPEG")
+    assert refused(jpeg[: len(jpeg) * percent // 100] + b"\xff\xd9") is Reason.TRUNCATED
+
+
+def test_a_progressive_jpeg_without_all_its_scans_is_truncated() -> None:
+    jpeg = encoded(NOISE, "JPEG", progressive=True)
+    last = jpeg.rindex(b"\xff\xda")
+    starts = [at for at in range(len(jpeg) - 1) if jpeg[at : at + 2] == b"\xff\xda"]
+    for at in starts[1:]:
+        assert refused(jpeg[:at] + b"\xff\xd9") is Reason.TRUNCATED
+    # In the last scan the lowest bits are refined: half of these missing is no more than a lower quality.
+    half = jpeg[: last + (len(jpeg) - last) // 2] + b"\xff\xd9"
+    assert psnr(made(half), made(jpeg)) > 25
+
+
+def test_every_whole_jpeg_is_taken_for_whole() -> None:
+    """Of all sizes, samplings, qualities and tables: nothing of what looks for a missing end may find one here."""
+    random_ = random.Random(7)
+    for _ in range(120):
+        size = random_.randint(1, 70), random_.randint(1, 70)
+        image = Image.effect_noise(size, random_.choice([0, 5, 60, 120])).convert(random_.choice(["L", "RGB", "CMYK"]))
+        sampling = {"subsampling": random_.choice([0, 1, 2])} if image.mode == "RGB" else {}
+        restarts = {"restart_marker_blocks": random_.randint(1, 9)} if random_.random() < 0.3 else {}
+        options = {"quality": random_.randint(1, 100), "optimize": random_.random() < 0.5}
+        jpeg = encoded(image, "JPEG", progressive=random_.random() < 0.3, **options, **sampling, **restarts)
+        run(jpeg, EXACT)
+        run(jpeg + b"what came after", EXACT)
+
+
+def test_a_jpeg_that_lacks_nothing_but_its_end_marker_is_a_picture() -> None:
+    jpeg = encoded(NOISE, "JPEG")
+    assert psnr(made(jpeg[:-2]), made(jpeg)) > 60
+
+
+@pytest.mark.parametrize("rows", [0, 1, 75, 149])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_whose_pixels_end_in_good_order_but_too_early_is_truncated(rows: int, interlaced: bool) -> None:
+    content = rasters.png(np.array(NOISE), rows=min(rows, 18) if interlaced else rows, interlaced=interlaced)
+    assert refused(content) is Reason.TRUNCATED
+
+
+def test_a_gif_whose_codes_end_in_good_order_but_too_early_is_truncated() -> None:
+    assert refused(hostile.gif_of_literals(40, 30, 1199)) is Reason.TRUNCATED
+    run(hostile.gif_of_literals(40, 30, 1200), EXACT)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "GIF"])
+def test_what_is_black_below_is_whole_all_the_same(format_: str) -> None:
+    image = Image.new("RGB", (300, 300))
+    image.paste(NOISE, (0, 0))
+    black = image if format_ == "PNG" else image.quantize(255)
+    assert psnr(made(encoded(black, format_)), black.convert("RGB")) > 60
+    index = Image.new("P", (200, 200), 0)
+    index.putpalette(bytes(range(256)) * 3)
+    run(encoded(index, format_, transparency=0), EXACT)
+
+
+def test_a_flipped_bit_in_the_pixels_of_a_png_is_found() -> None:
+    png = bytearray(encoded(NOISE, "PNG"))
+    at = png.index(b"IDAT") + 4 + 2000
+    png[at] ^= 4
+    assert refused(bytes(png)) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF"])
+@pytest.mark.parametrize("percent", [30, 60, 90])
+def test_a_hole_that_a_download_left_is_found(format_: str, percent: int) -> None:
+    large = Image.effect_noise((400, 300), 80).convert("RGB")
+    content = encoded(large, format_, quality=95)
+    kept = content[: len(content) * percent // 100]
+    assert refused(kept + bytes(len(content) - len(kept))) is Reason.TRUNCATED
+
+
+def test_an_animation_that_lacks_frames_is_truncated() -> None:
+    for format_ in ("GIF", "WEBP", "PNG", "AVIF"):
+        content = hostile.moving(format_)
+        assert refused(content[: len(content) * 3 // 4]) is Reason.TRUNCATED
+    gif = hostile.moving("GIF")
+    run(gif[:-1], EXACT)  # many a GIF lacks its last byte
+
+
+def test_a_check_sum_that_was_made_to_fit_is_not_the_last_word() -> None:
+    png = encoded(NOISE, "PNG")
+    at = png.index(b"IDAT")
+    length = int.from_bytes(png[at - 4 : at], "big")
+    body = bytearray(png[at : at + 4 + length])
+    body[2000:2100] = bytes(100)
+    forged = png[:at] + bytes(body) + zlib.crc32(bytes(body)).to_bytes(4, "big") + png[at + 8 + length :]
+    assert refused(forged) in {Reason.NOT_AN_IMAGE, Reason.TRUNCATED}
