@@ -53,7 +53,7 @@ demo: setup ## the main job on real photographs; writes .local/demo/index.html
 	@$(PY) -m deploy.demo
 
 ##@ Checks
-.PHONY: test lint format types gates gates-setup bench-api
+.PHONY: test lint format types gates gates-setup bench-likeness bench-api
 test: gates-setup lint types ## lint, format, types, import contracts, then all tests (T=path for some)
 	@echo "== tests"
 	@$(PY) -m pytest -q $(T)
@@ -77,6 +77,9 @@ gates: setup gates-setup ## cfn-lint, cdk-nag and checkov over every stack of ev
 
 gates-setup:
 	@./deploy/setup.sh checkov
+
+bench-likeness: setup ## the search by likeness in a million images, against a look at every hash
+	@$(PY) -m tests.bench.likeness
 
 bench-api: setup ## requests per CPU second against a bare aiohttp POST and a FastAPI + boto3 + SQLAlchemy peer
 	@$(PY) -m tests.bench.api

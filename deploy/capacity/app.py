@@ -9,6 +9,7 @@ from datetime import date, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from deploy import generated
 from deploy.capacity import figure, money, quotas, report
 from deploy.capacity.business_calendar import next_month
 from deploy.capacity.compare import ALWAYS_ON, SCHEDULED, compare, leanest_always_on
@@ -18,7 +19,11 @@ from deploy.capacity.planner import Month, PlanError, build
 from deploy.capacity.surprises import surprise_table
 
 FIGURE = Path(__file__).parents[2] / "docs" / "img" / "scaling.svg"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
+QUOTAS = "quotas"
 PAPER_PLAN_IMAGES = 100e6
+# The month of the document's tables is December 2026.
+DOCUMENTED_AT = datetime.fromisoformat("2026-11-24T09:00+09:00")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -99,11 +104,26 @@ def _simulate(inputs: Inputs, plan: Plan, month: Month, arguments: argparse.Name
     print(f"\nBill with scheduled + reactive, USD in {inputs.prices.region} as of {inputs.prices.as_of}\n")
     print(report.bill_table(lines, len(comparisons[0].workload.put)))
     print("\nQuotas, the first to be met first\n")
-    met = quotas.table(inputs, month, plan, PAPER_PLAN_IMAGES)
-    print(report.quota_table(met, inputs.forecast.images_per_month, PAPER_PLAN_IMAGES))
+    print(paper_plan(inputs, month, plan))
     if arguments.surprises:
         print("\nWhen the forecast is wrong (seed 1; READY <= 30 s, p99.9 s, worst backlog)\n")
         print(surprise_table(inputs, month))
     arguments.figure.parent.mkdir(parents=True, exist_ok=True)
     arguments.figure.write_text(figure.draw(inputs, comparisons[0]), encoding="utf-8")
     print(f"\nFigure: {arguments.figure}")
+    if arguments.inputs is None and arguments.measured is None:  # the document is about our own figures
+        generated.write(DOCUMENT, QUOTAS, documented_quotas(inputs))
+        print(f"Quotas: {DOCUMENT}")
+
+
+def paper_plan(inputs: Inputs, month: Month, plan: Plan) -> str:
+    """Every quota that is met on the way to the paper plan's volume, with what to do."""
+    met = quotas.table(inputs, month, plan, PAPER_PLAN_IMAGES)
+    now = inputs.forecast.images_per_month
+    return f"{report.quota_table(met, now, PAPER_PLAN_IMAGES)}\n\n{report.remedy_list(met)}"
+
+
+def documented_quotas(inputs: Inputs) -> str:
+    """The same for the document: as of a moment that does not move with the clock."""
+    plan = build(inputs, DOCUMENTED_AT)
+    return paper_plan(inputs, next_month(DOCUMENTED_AT.year, DOCUMENTED_AT.month), plan)

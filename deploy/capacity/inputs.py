@@ -297,6 +297,12 @@ class Prices(Model):
     secret_month: Positive
     kms_key_month: Positive
     ecr_gb_month: Positive
+    public_address_hour: Positive
+    waf_acl_month: Positive
+    waf_rule_month: Positive
+    waf_million: Positive
+    metric_month: Positive
+    insights_metric_month: Positive
 
 
 class ImageUsage(Model):
@@ -326,6 +332,11 @@ class FixedUsage(Model):
     secrets: int = Field(ge=0)
     kms_keys: int = Field(ge=0)
     ecr_gb: NotNegative
+    idle_log_gb: NotNegative
+    metrics_a_service: int = Field(ge=0)
+    metrics_a_family: int = Field(ge=0)
+    metrics_a_cluster: int = Field(ge=0)
+    metrics_enhanced: int = Field(ge=0)
 
 
 class Usage(Model):

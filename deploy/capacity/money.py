@@ -77,9 +77,8 @@ def _previous(month: Month) -> Month:
 
 def bill(inputs: Inputs, month: Month, outcome: Outcome) -> list[Line]:
     """The month's bill by component. Not in it: bytes to the internet (they depend on who looks), WAF, support, tax."""
-    prices, image, fixed = inputs.prices, inputs.usage.image, inputs.usage.fixed
-    images = len(outcome.ready)
-    millions, hours = images / 1e6, len(month_days(*month)) * 24
+    prices, fixed = inputs.prices, inputs.usage.fixed
+    hours = len(month_days(*month)) * 24
     by_name = {target.name: target for target in targets(inputs)}
     fleet = fleet_cost(inputs, outcome)
     api = sum(
@@ -87,10 +86,32 @@ def bill(inputs: Inputs, month: Month, outcome: Outcome) -> list[Line]:
         for name in API_SERVICES
     )
     acu_hours = level_hours(inputs, by_name[AURORA], month) * inputs.policy.aurora.instances
+    return [
+        Line("Fargate image_svc", fleet.total, "workers"),
+        *volume_lines(inputs, month, len(outcome.ready)),
+        Line("Fargate gateway, presign_svc, metadata_svc", api, "fixed"),
+        Line("Aurora minimum ACUs", acu_hours * prices.aurora_acu_hour, "fixed"),
+        Line("ALB", fixed.albs * hours * prices.alb_hour, "fixed"),
+        Line("Interface endpoints", fixed.interface_endpoints * fixed.zones * hours * prices.endpoint_hour, "fixed"),
+        Line("NAT gateways", fixed.nat_gateways * hours * prices.nat_hour, "fixed"),
+        Line(
+            "Alarms, secrets, keys, ECR",
+            fixed.alarms * prices.alarm_month
+            + fixed.secrets * prices.secret_month
+            + fixed.kms_keys * prices.kms_key_month
+            + fixed.ecr_gb * prices.ecr_gb_month,
+            "fixed",
+        ),
+    ]
+
+
+def volume_lines(inputs: Inputs, month: Month, images: float) -> list[Line]:
+    """What grows with the images alone."""
+    prices, image = inputs.prices, inputs.usage.image
+    millions, hours = images / 1e6, len(month_days(*month)) * 24
     gb_stored = images * (image.original_mb + image.variants_mb) / 1000 * image.stored_months
     connections = images * image.api_calls / hours / 3600
     return [
-        Line("Fargate image_svc", fleet.total, "workers"),
         Line("S3 storage", gb_stored * prices.s3_gb_month, "volume"),
         Line(
             "S3 requests",
@@ -108,17 +129,4 @@ def bill(inputs: Inputs, month: Month, outcome: Outcome) -> list[Line]:
         ),
         Line("Logs", images * image.log_kb / 1e6 * prices.logs_gb, "volume"),
         Line("ALB capacity units", connections / LCU_NEW_CONNECTIONS * hours * prices.alb_lcu_hour, "volume"),
-        Line("Fargate gateway, presign_svc, metadata_svc", api, "fixed"),
-        Line("Aurora minimum ACUs", acu_hours * prices.aurora_acu_hour, "fixed"),
-        Line("ALB", fixed.albs * hours * prices.alb_hour, "fixed"),
-        Line("Interface endpoints", fixed.interface_endpoints * fixed.zones * hours * prices.endpoint_hour, "fixed"),
-        Line("NAT gateways", fixed.nat_gateways * hours * prices.nat_hour, "fixed"),
-        Line(
-            "Alarms, secrets, keys, ECR",
-            fixed.alarms * prices.alarm_month
-            + fixed.secrets * prices.secret_month
-            + fixed.kms_keys * prices.kms_key_month
-            + fixed.ecr_gb * prices.ecr_gb_month,
-            "fixed",
-        ),
     ]

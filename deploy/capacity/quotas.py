@@ -13,10 +13,14 @@ from deploy.capacity.planner import Month
 from deploy.capacity.sizing import API_SERVICES, targets
 
 PREFETCH = 2  # messages a worker process holds: the one in hand and the next
-POOL = 10  # connections of one metadata_svc task, one process each
+POOL = 16  # connections of one metadata_svc task: both pools of prod's settings
 START_SPREAD_SECONDS = 20.0  # tasks launched together come up over about this time
 PARAMETER_READS_A_START = 2.0  # the shared folder and the service's own
 CONTROL_KB = 20.0  # queue, log and RPC bytes of an image through interface endpoints
+IMAGES_A_KEY = 10_000.0  # images a month of an average API key; assumption
+LAYERS = 6.0  # of a container image
+# Web ACL capacity units of our four rules: AWS's three managed groups (25, 200, 700) and a rate rule (2).
+FIREWALL_UNITS = 927.0
 LARGEST_VOLUME = 10_000_000_000  # beyond this many images a month a quota counts as never met
 
 
@@ -84,7 +88,7 @@ DEMANDS: dict[str, Callable[[Peak], float]] = {
     "in_flight": lambda peak: peak.tasks["image_svc"] * peak.factor * peak.inputs.policy.image_svc.vcpu * PREFETCH,
     "sns_publishes": lambda peak: peak.rate * peak.inputs.usage.image.sns_publishes,
     "acus": _acus,
-    "connections": lambda peak: peak.tasks["metadata_svc"] * peak.factor * POOL,
+    "connections": lambda peak: 2 * peak.tasks["metadata_svc"] * peak.factor * POOL,  # a rollout doubles the tasks
     "interfaces": _interfaces,
     "s3_gbits": lambda peak: _gbits(peak, peak.inputs.usage.image.original_mb + peak.inputs.usage.image.variants_mb),
     "control_gbits": lambda peak: _gbits(peak, CONTROL_KB / 1000) / peak.inputs.usage.fixed.zones,
@@ -93,6 +97,13 @@ DEMANDS: dict[str, Callable[[Peak], float]] = {
     "secret_reads": lambda peak: peak.tasks["metadata_svc"] * peak.factor / START_SPREAD_SECONDS,
     "log_puts": lambda peak: peak.all_tasks,
     "metric_puts": lambda peak: peak.all_tasks / 60,
+    "mesh_tasks": lambda peak: 2 * max(peak.tasks.values()) * peak.factor,
+    "api_keys": lambda peak: peak.images / IMAGES_A_KEY,
+    "firewall_units": lambda _: FIREWALL_UNITS,
+    "media_gets": lambda peak: peak.rate * (peak.inputs.usage.image.s3_gets - 1),
+    "volume_tib": lambda peak: 12 * peak.images * peak.inputs.usage.image.database_kb / 2**30,
+    "layer_pulls": lambda peak: DEMANDS["largest_step"](peak) * LAYERS / START_SPREAD_SECONDS,
+    "schedules": lambda peak: peak.scheduled_actions,
 }
 
 

@@ -143,6 +143,15 @@ def quota_table(met: Iterable[Met], now: float, then: float) -> str:
     return grid(head, body)
 
 
+def remedy_list(met: Iterable[Met]) -> str:
+    """What to do about each quota, in the same order."""
+    lines = []
+    for m in met:
+        code = f" ({m.quota.code})" if m.quota.code else ""
+        lines.append(f"- **{m.quota.service}: {m.quota.name}**{code}. {m.quota.remedy}")
+    return "\n".join(lines)
+
+
 def number(value: float) -> str:
     """A figure to two or three digits."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
