@@ -478,12 +478,12 @@ CREATE FUNCTION darkroom.likeness_flips(most integer) RETURNS SETOF integer
     FROM generate_series(0, 15) a(a)
    WHERE (likeness_flips.most >= 1)
  UNION ALL
-  SELECT (((1 << a.a) | 1) << b.b)
+  SELECT ((1 << a.a) | (1 << b.b))
     FROM generate_series(0, 15) a(a),
      generate_series(0, 15) b(b)
    WHERE ((likeness_flips.most >= 2) AND (a.a < b.b))
  UNION ALL
-  SELECT (((((1 << a.a) | 1) << b.b) | 1) << c.c)
+  SELECT (((1 << a.a) | (1 << b.b)) | (1 << c.c))
     FROM generate_series(0, 15) a(a),
      generate_series(0, 15) b(b),
      generate_series(0, 15) c(c)

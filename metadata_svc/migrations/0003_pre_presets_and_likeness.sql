@@ -95,10 +95,10 @@ GRANT SELECT, INSERT, DELETE ON darkroom.likeness TO darkroom_maintenance;
 CREATE FUNCTION darkroom.likeness_slots(hash bigint) RETURNS integer[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN ARRAY[
-    (hash >> 48 & 65535)::integer,
-    1 << 16 | (hash >> 32 & 65535)::integer,
-    2 << 16 | (hash >> 16 & 65535)::integer,
-    3 << 16 | (hash & 65535)::integer
+    ((hash >> 48) & 65535)::integer,
+    (1 << 16) | ((hash >> 32) & 65535)::integer,
+    (2 << 16) | ((hash >> 16) & 65535)::integer,
+    (3 << 16) | (hash & 65535)::integer
 ];
 
 -- Every number of 16 bits in which at most so many (0 to 3) are set; none for fewer than 0.
@@ -109,9 +109,9 @@ BEGIN ATOMIC
     UNION ALL
     SELECT 1 << a FROM generate_series(0, 15) a WHERE most >= 1
     UNION ALL
-    SELECT 1 << a | 1 << b FROM generate_series(0, 15) a, generate_series(0, 15) b WHERE most >= 2 AND a < b
+    SELECT (1 << a) | (1 << b) FROM generate_series(0, 15) a, generate_series(0, 15) b WHERE most >= 2 AND a < b
     UNION ALL
-    SELECT 1 << a | 1 << b | 1 << c
+    SELECT (1 << a) | (1 << b) | (1 << c)
     FROM generate_series(0, 15) a, generate_series(0, 15) b, generate_series(0, 15) c
     WHERE most >= 3 AND a < b AND b < c;
 END;
