@@ -31,6 +31,20 @@ VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "staging": ("staging", EXAMPLE),
     "prod": ("prod", EXAMPLE),
     "prod-kms": ("prod", {**EXAMPLE, "DARKROOM_DEPLOY_ENCRYPTION": "kms"}),
+    # Without a way to the internet, and with a name of its own.
+    "dev-closed": (
+        "dev",
+        {
+            **EXAMPLE,
+            "DARKROOM_DEPLOY_NETWORK__NAT_GATEWAYS": "0",
+            "DARKROOM_DEPLOY_NETWORK__INTERFACE_ENDPOINTS": "true",
+            "DARKROOM_DEPLOY_NETWORK__ENDPOINT_ZONES": "2",
+            "DARKROOM_DEPLOY_EDGE__DOMAIN": "api.example.com",
+            "DARKROOM_DEPLOY_EDGE__CERTIFICATE_ARN": (
+                "arn:aws:acm:ap-northeast-2:123456789012:certificate/0a1b2c3d-0000-4000-8000-000000000000"
+            ),
+        },
+    ),
 }
 
 

@@ -54,3 +54,9 @@ def prod(synthesised: Callable[[str], Synthesis]) -> Templates:
 def with_kms(synthesised: Callable[[str], Synthesis]) -> Templates:
     """Production's templates with a key of its own, by stack."""
     return synthesised("prod-kms").templates
+
+
+@pytest.fixture(scope="session")
+def closed(synthesised: Callable[[str], Synthesis]) -> Templates:
+    """The templates of dev without a way to the internet and with a name of its own, by stack."""
+    return synthesised("dev-closed").templates

@@ -10,8 +10,8 @@ from constructs import Construct
 from deploy.cdk import names
 from deploy.cdk.settings import AwsEnvironment
 
-# What tasks and the rotation functions call: queue, topic, secrets, parameters, images, logs, the metrics and traces of
-# telemetry, and the usage plan that metadata_svc's admin command adds keys to. By construct id, for its logical id.
+# What tasks and the rotation functions call all the time: queue, topic, secrets, parameters, images, logs. What is
+# called seldom (API Gateway, by the administration's task) goes through NAT. By construct id, for its logical id.
 SERVICES: Final = {
     "Sqs": "sqs",
     "Sns": "sns",
@@ -20,9 +20,6 @@ SERVICES: Final = {
     "EcrApi": "ecr.api",
     "EcrDkr": "ecr.dkr",
     "Logs": "logs",
-    "Monitoring": "monitoring",
-    "Xray": "xray",
-    "Apigateway": "apigateway",
 }
 HTTPS: Final = 443
 
