@@ -43,6 +43,8 @@ def missing(*, compiling: bool) -> list[str]:
         packages.add(f"python3.{sys.version_info.minor}-venv")
     if shutil.which("curl") is None:
         packages.add("curl")  # the README's calls, which a test makes too
+    if shutil.which("exiftool") is None:
+        packages.add("libimage-exiftool-perl")  # proves that no output carries what its file did
     return sorted(packages | (_missing_for_compiling() if compiling else set()))
 
 
