@@ -1,6 +1,7 @@
 """Tenants and API keys: `python -m metadata_svc.admin tenant create NAME`, `… key create TENANT --scopes …`.
 
-Prints JSON. A key's secret is printed once, when it is made, and cannot be shown again. The database is the one of
+Prints JSON. A key's secret is printed once, when it is made, and cannot be shown again; with `--into NAME` it goes into
+a new secret of Secrets Manager instead, for a task whose output is kept in a log. The database is the one of
 `--database-url` or DATABASE_URL, else the one of the service's maintenance secret.
 """
 
@@ -11,7 +12,7 @@ import asyncio
 import os
 import sys
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -50,12 +51,38 @@ class AdminError(Exception):
     """What was asked cannot be done; the text says why."""
 
 
+class Vault(Protocol):
+    """A place for a key that must not be printed."""
+
+    async def keep(self, text: str) -> str:
+        """Puts the key there and returns where that is. Raises `AdminError` where it cannot."""
+
+
+class SecretVault:
+    """A new secret of Secrets Manager that takes one key. `name` must be free."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self._client = client
+        self._name = name
+
+    async def keep(self, text: str) -> str:
+        """Puts the key there and returns the secret's name. Raises `AdminError` where that secret is there already."""
+        try:
+            await self._client.create_secret(
+                Name=self._name, Description="An API key: read it, hand it over, delete it", SecretString=text
+            )
+        except self._client.exceptions.ResourceExistsException:
+            raise AdminError(f"there is a secret {self._name} already: read and delete it, or name another") from None
+        return self._name
+
+
 class Admin:
     """The command's actions. Each returns what is printed."""
 
-    def __init__(self, directory: Directory, gateway: GatewayKeys) -> None:
+    def __init__(self, directory: Directory, gateway: GatewayKeys, vault: Vault | None = None) -> None:
         self._directory = directory
         self._gateway = gateway
+        self._vault = vault
 
     async def create_tenant(self, name: str, options: TenantOptions) -> dict[str, Any]:
         """A new tenant; its name must be free."""
@@ -68,7 +95,10 @@ class Admin:
         return await self._directory.tenants()
 
     async def create_key(self, tenant: str, kind: KeyKind, scopes: list[str]) -> dict[str, Any]:
-        """A new key, with its secret in `api_key`. Where API Gateway refuses it, it is revoked again."""
+        """A new key, with its secret in `api_key`, or in the vault where there is one (`kept_in` names the place).
+
+        Where API Gateway or the vault refuses it, it is revoked again.
+        """
         try:
             granted = api_key.scopes_of(kind, scopes)
         except ValueError as error:
@@ -78,17 +108,18 @@ class Admin:
         await self._directory.create_key(key, tenant_id, kind, granted)
         try:
             gateway_key_id = await self._gateway.create(key)
+            await self._directory.attach_key(key.id, gateway_key_id)
+            shown = {"api_key": key.text} if self._vault is None else {"kept_in": await self._vault.keep(key.text)}
         except BaseException:
-            await self._directory.revoke_key(key.id)
+            await self.revoke_key(key.id)
             raise
-        await self._directory.attach_key(key.id, gateway_key_id)
         return {
             "id": key.id,
             "tenant_id": tenant_id,
             "kind": kind.name.lower(),
             "scopes": granted,
             "gateway_key_id": gateway_key_id,
-            "api_key": key.text,
+            **shown,
         }
 
     async def revoke_key(self, key_id: str) -> dict[str, Any]:
@@ -129,11 +160,14 @@ async def _run(options: argparse.Namespace) -> Any:
             connected(logins, statements.load(), _POOL, name="metadata_svc admin")
         )
         gateway: GatewayKeys = NoGatewayKeys()
+        vault: Vault | None = None
+        if getattr(options, "into", None):
+            vault = SecretVault(await aws.client(stack, session, "secretsmanager", where), options.into)
         if options.subject == "key" and options.action != "list" and not options.no_api_gateway:
             client = await aws.client(stack, session, "apigateway", where)
             plan = options.usage_plan or await _usage_plan(stack, session, where)
             gateway = ApiGatewayKeys(client, plan)
-        return await _act(Admin(Directory(database), gateway), options)
+        return await _act(Admin(Directory(database), gateway, vault), options)
 
 
 async def _act(admin: Admin, options: argparse.Namespace) -> Any:
@@ -192,6 +226,7 @@ def _parser() -> argparse.ArgumentParser:
     create.add_argument("tenant", help="id or name")
     create.add_argument("--scopes", nargs="*", default=[], metavar="SCOPE", help=", ".join(SCOPES))
     create.add_argument("--kind", choices=[kind.name.lower() for kind in KeyKind], default="secret")
+    create.add_argument("--into", metavar="NAME", help="a new secret of Secrets Manager that takes the key, unprinted")
     revoke = key.add_parser("revoke", help="refuse a key from now on")
     revoke.add_argument("id", help="the part between the two underscores")
     for command in (create, revoke):

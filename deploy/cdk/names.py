@@ -62,3 +62,8 @@ def cluster_arn(env: Environment) -> str:
 def alarm_topic(env: Environment) -> str:
     """ARN of the topic that alarms go to."""
     return arn(env, "sns", resource(env, "alarms"))
+
+
+def new_key_secret(env: Environment, name: str) -> str:
+    """Name of the secret that a new API key is put into until somebody fetches it (`metadata_svc.admin --into`)."""
+    return f"{PRODUCT}/{env.stage}/keys/{name}"

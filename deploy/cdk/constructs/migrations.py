@@ -92,6 +92,12 @@ class Administration(Construct):
                     resources=(f"{api}/apikeys/*",),
                     why="A revoked key is deleted by its id, which API Gateway makes up.",
                 ),
+                # What it prints is in a log: a new key goes into a secret of its own, which it cannot read again.
+                Statement(
+                    actions=("secretsmanager:CreateSecret",),
+                    resources=(names.arn(env, "secretsmanager", f"secret:{names.new_key_secret(env, '*')}"),),
+                    why="The secret of a new API key is named after what the operator calls it.",
+                ),
                 *key_use(key, "Decrypt"),
             ],
             key=key,

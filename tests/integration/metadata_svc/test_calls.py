@@ -15,7 +15,7 @@ from metadata_svc.adapters.api_gateway import NoGatewayKeys
 from metadata_svc.adapters.credentials import FixedLogin
 from metadata_svc.adapters.database import connected
 from metadata_svc.adapters.directory import Directory
-from metadata_svc.admin import Admin
+from metadata_svc.admin import Admin, AdminError
 from metadata_svc.domain.api_key import KeyKind, NewKey
 from runtime.errors import DarkroomError, Kind
 from tests.support.metadata import Metadata, seconds, settings_for_tests
@@ -88,6 +88,24 @@ async def test_a_key_that_api_gateway_refuses_is_revoked_again(metadata: Metadat
     async with connected(login, statements.load(), options, name="test") as database:
         with pytest.raises(ConnectionError):
             await Admin(Directory(database), BrokenGateway()).create_key(tenant, KeyKind.SECRET, ["admin"])
+    (key,) = await metadata.owner.fetch("SELECT revoked_at FROM darkroom.api_keys")
+    assert key["revoked_at"] is not None
+
+
+class FullVault:
+    """A vault that takes nothing more."""
+
+    async def keep(self, _text: str) -> str:
+        raise AdminError("there is a secret of that name already")
+
+
+async def test_a_key_that_nobody_could_ever_read_is_revoked_again(metadata: Metadata) -> None:
+    tenant = await metadata.tenant()
+    options = settings_for_tests().pool(1)
+    login = FixedLogin(metadata.database.maintenance_url)
+    async with connected(login, statements.load(), options, name="test") as database:
+        with pytest.raises(AdminError, match="already"):
+            await Admin(Directory(database), NoGatewayKeys(), FullVault()).create_key(tenant, KeyKind.SECRET, ["admin"])
     (key,) = await metadata.owner.fetch("SELECT revoked_at FROM darkroom.api_keys")
     assert key["revoked_at"] is not None
 

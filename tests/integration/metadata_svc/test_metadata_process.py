@@ -177,6 +177,28 @@ async def admin(*arguments: str, **variables: str) -> Any:
     return json.loads(out)
 
 
+async def test_a_key_goes_into_a_secret_unprinted_where_it_is_told_to(
+    amazon: Aws, own_postgres: tuple[Path, int, list[subprocess.Popen[bytes]]]
+) -> None:
+    data, database_port, _ = own_postgres
+    url = server.admin_url(data, database_port)
+    await set_passwords(url, "password")
+    await put_secrets(amazon, url, "password")
+    await admin("tenant", "create", "acme", DARKROOM_STAGE=amazon.stage)
+    name = f"darkroom/{amazon.stage}/keys/acme"
+    order = ("key", "create", "acme", "--no-api-gateway", "--scopes", "images:read", "--into", name)
+    made = await admin(*order, DARKROOM_STAGE=amazon.stage)
+    assert made["kept_in"] == name
+    assert "api_key" not in made
+    kept = (await amazon.clients["secretsmanager"].get_secret_value(SecretId=name))["SecretString"]
+    assert kept.startswith(f"drk_{made['id']}_")
+    assert kept not in json.dumps(made)
+    with pytest.raises(RuntimeError, match=r"there is a secret .* already"):
+        await admin(*order, DARKROOM_STAGE=amazon.stage)
+    keys = await admin("key", "list", "acme", DARKROOM_STAGE=amazon.stage)
+    assert [key["revoked_at"] is None for key in keys] in ([True, False], [False, True])
+
+
 async def test_the_service_relays_survives_its_database_and_leaves_in_order(
     amazon: Aws, own_postgres: tuple[Path, int, list[subprocess.Popen[bytes]]]
 ) -> None:
