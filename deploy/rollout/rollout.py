@@ -85,7 +85,13 @@ class Rollout:
         return {"ImageTag": self.tag} if "ImageTag" in stack.parameters else {}
 
     def _tasks(self) -> Tasks:
-        return Tasks(self.clients("ecs"), self.clients("logs"), self.outputs["Cluster"], self.say, self.pause)
+        return Tasks(
+            self.clients("ecs"),
+            self.clients("logs"),
+            {**self.outputs["Network"], **self.outputs["Cluster"]},
+            self.say,
+            self.pause,
+        )
 
     def _answers(self, url: str) -> None:
         """Waits until the API answers. Raises `RolloutError` where it does not."""

@@ -19,7 +19,7 @@ _STARTED_BY: Final = "darkroom-rollout"
 
 @dataclass
 class Tasks:
-    """Tasks and services of one cluster. `outputs`: those of the stack Cluster."""
+    """Tasks and services of one cluster. `outputs`: those of the stacks Network and Cluster."""
 
     ecs: Any  # botocore makes its clients at run time
     logs: Any

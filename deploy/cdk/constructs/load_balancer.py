@@ -83,12 +83,6 @@ class LoadBalancer(Construct):
                 "CKV_AWS_91",
                 reason="In dev only: API Gateway and the gateway log the same requests, and nothing else may call it.",
             )
-        if not settings.deletion_protection:
-            acknowledge(
-                self.resource,
-                "CKV_AWS_150",
-                reason="Outside of prod the stack is made to be deleted again, the load balancer with it.",
-            )
         self.groups = {colour: self._target_group(env, vpc, colour) for colour in COLOURS}
         self.listener, self.rule = self._listener(env, "Listener", self.port)
         self.test_listener, self.test_rule = self._listener(env, "TestListener", self.test_port)
@@ -117,7 +111,7 @@ class LoadBalancer(Construct):
     def _target_group(
         self, env: AwsEnvironment, vpc: aws_ec2.IVpc, colour: str
     ) -> aws_elasticloadbalancingv2.CfnTargetGroup:
-        group = aws_elasticloadbalancingv2.CfnTargetGroup(
+        return aws_elasticloadbalancingv2.CfnTargetGroup(
             self,
             colour.capitalize(),
             name=names.resource(env, f"gateway-{colour}"),
@@ -141,13 +135,6 @@ class LoadBalancer(Construct):
                 }
             ),
         )
-        acknowledge(
-            group,
-            "CKV_AWS_378",
-            reason="Between the load balancer and its tasks the VPC's own network carries the bytes, and only this "
-            "load balancer's security group may open a connection; TLS there is in the threat model with its price.",
-        )
-        return group
 
     def _listener(
         self, env: AwsEnvironment, construct_id: str, port: int

@@ -30,7 +30,6 @@ class PrivateBucket(Construct):
         """`unlogged` says, in a sentence, why the bucket needs no access log of its own."""
         super().__init__(scope, construct_id)
         self.name = names.bucket(env, unit)
-        arn = names.bucket_arn(env, unit)
         self.resource = aws_s3.CfnBucket(
             self,
             "Bucket",
@@ -74,7 +73,7 @@ class PrivateBucket(Construct):
                         "Effect": "Deny",
                         "Principal": "*",
                         "Action": "s3:*",
-                        "Resource": [arn, f"{arn}/*"],
+                        "Resource": [self.resource.attr_arn, f"{self.resource.attr_arn}/*"],
                         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
                     },
                     *more,

@@ -73,6 +73,12 @@ class RolloutProbe(Construct):
         )
         self.function.add_resource_dependency(logs)
         acknowledge(
+            role.resource,
+            "CKV_AWS_111",
+            reason="The network interfaces of a function in a VPC are made by Lambda with the function's role, on all "
+            "resources; AWS knows no narrower form (Lambda developer guide, permissions for VPC access).",
+        )
+        acknowledge(
             self.function,
             "CKV_AWS_115",
             reason="ECS calls it a few times a deployment; reserved concurrency would take it from the account's pool.",

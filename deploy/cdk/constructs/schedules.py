@@ -40,6 +40,13 @@ class Schedules(Construct):
             "AwsSolutions-SQS3",
             reason="It is a dead-letter queue itself: the scheduler's, which names it in every schedule.",
         )
+        if key is None:
+            acknowledge(
+                self.dead,
+                "CKV_AWS_27",
+                reason="It is encrypted with SQS's own key (SqsManagedSseEnabled), which this check does not know. "
+                "A key of the account's own is the setting encryption = kms.",
+            )
         aws_sqs.CfnQueuePolicy(
             self,
             "DeadPolicy",
