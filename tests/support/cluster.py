@@ -14,7 +14,12 @@ from deploy.local.cluster import Cluster
 from deploy.local.layout import Layout
 
 # The shortest ticket that presign_svc gives out here, so that a test can see one expire.
-OVERRIDES = {"PRESIGN_SVC_SHORTEST_TICKET_SECONDS": "1"}
+# Presets are looked at every second: a test changes them.
+OVERRIDES = {
+    "PRESIGN_SVC_SHORTEST_TICKET_SECONDS": "1",
+    "GATEWAY_PRESETS_SECONDS": "1",
+    "IMAGE_SVC_PRESETS_SECONDS": "1",
+}
 
 
 class RunningCluster:
