@@ -110,12 +110,15 @@ fuzz-imaging: setup ## 10,000 mutated files (N=), and all that were made to harm
 	@$(PY) -W ignore -m tests.fuzz $(if $(N),--files $(N)) $(if $(SEED),--seed $(SEED))
 
 ##@ What is generated and committed
-.PHONY: protos plan costs templates synth diagram lock
+.PHONY: protos plan plan-check costs templates synth diagram lock
 protos: setup ## gRPC stubs, from protos/**/*.proto
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) protos/generate.py
 
 plan: setup ## month-end capacity: comparison, scheduled actions, bill, quotas; draws docs/img/scaling.svg
 	@$(PY) -m deploy.capacity
+
+plan-check: setup ## the simulated month's queue beside real workers (N=150 images), into docs/scaling.md
+	@PLAN_CHECK_IMAGES=$(or $(N),150) $(PY) -m pytest -q -s tests/integration/image_svc/test_planner_against_workers.py
 
 costs: setup ## what dev and prod cost a month, from their templates and the price table, into docs/aws.md
 	@$(PY) -m deploy.capacity.costs
