@@ -492,17 +492,27 @@ END;
 
 ALTER FUNCTION darkroom.likeness_flips(most integer) OWNER TO darkroom_owner;
 
+CREATE FUNCTION darkroom.likeness_probes(hash bigint, distance integer) RETURNS integer[]
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+    SET plan_cache_mode TO 'force_generic_plan'
+    AS $$
+BEGIN
+    RETURN ARRAY(
+        -- distance + 1, in four parts as even as can be; a chunk may differ in one bit less than its part.
+        SELECT s.slot # f.flip
+        FROM unnest(darkroom.likeness_slots(hash)) WITH ORDINALITY s (slot, ord)
+        CROSS JOIN LATERAL darkroom.likeness_flips((distance + 5 - s.ord::integer) / 4 - 1) f (flip)
+    );
+END
+$$;
+
+ALTER FUNCTION darkroom.likeness_probes(hash bigint, distance integer) OWNER TO darkroom_owner;
+
 CREATE FUNCTION darkroom.likeness_slots(hash bigint) RETURNS integer[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN ARRAY[(((hash >> 48) & (65535)::bigint))::integer, ((1 << 16) | (((hash >> 32) & (65535)::bigint))::integer), ((2 << 16) | (((hash >> 16) & (65535)::bigint))::integer), ((3 << 16) | ((hash & (65535)::bigint))::integer)];
 
 ALTER FUNCTION darkroom.likeness_slots(hash bigint) OWNER TO darkroom_owner;
-
-CREATE FUNCTION darkroom.likeness_probes(hash bigint, distance integer) RETURNS integer[]
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN ARRAY(SELECT (s.slot # f.flip) FROM (unnest(darkroom.likeness_slots(likeness_probes.hash)) WITH ORDINALITY s(slot, ord) CROSS JOIN LATERAL darkroom.likeness_flips(((((likeness_probes.distance + 5) - (s.ord)::integer) / 4) - 1)) f(flip)));
-
-ALTER FUNCTION darkroom.likeness_probes(hash bigint, distance integer) OWNER TO darkroom_owner;
 
 CREATE FUNCTION darkroom.list_images(tenant uuid, states smallint[], tag_keys text[], tag_values text[], content_sha256 bytea, before uuid, page integer) RETURNS SETOF darkroom.image_view
     LANGUAGE plpgsql

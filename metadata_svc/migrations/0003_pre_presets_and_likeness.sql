@@ -116,15 +116,21 @@ BEGIN ATOMIC
     WHERE most >= 3 AND a < b AND b < c;
 END;
 
--- The slots of which every hash within `distance` bits (0 to 15) has one.
+-- The slots of which every hash within `distance` bits (0 to 15) has one. In PL/pgSQL, because a function in SQL is
+-- planned anew at each call.
 CREATE FUNCTION darkroom.likeness_probes(hash bigint, distance integer) RETURNS integer[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY(
-    -- distance + 1, in four parts as even as can be; a chunk may differ in one bit less than its part.
-    SELECT s.slot # f.flip
-    FROM unnest(darkroom.likeness_slots(hash)) WITH ORDINALITY s (slot, ord)
-    CROSS JOIN LATERAL darkroom.likeness_flips((distance + 5 - s.ord::integer) / 4 - 1) f (flip)
-);
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE
+SET plan_cache_mode = force_generic_plan
+AS $$
+BEGIN
+    RETURN ARRAY(
+        -- distance + 1, in four parts as even as can be; a chunk may differ in one bit less than its part.
+        SELECT s.slot # f.flip
+        FROM unnest(darkroom.likeness_slots(hash)) WITH ORDINALITY s (slot, ord)
+        CROSS JOIN LATERAL darkroom.likeness_flips((distance + 5 - s.ord::integer) / 4 - 1) f (flip)
+    );
+END
+$$;
 
 CREATE FUNCTION darkroom.keep_likeness() RETURNS trigger
 LANGUAGE plpgsql
