@@ -15,7 +15,7 @@ from deploy.cdk.constructs.key import Key
 from deploy.cdk.parameters import SECRETS
 from deploy.cdk.settings import Environment
 
-Assumer = Literal["ecs-tasks", "ecs", "lambda", "scheduler"]
+Assumer = Literal["ecs-tasks", "ecs", "events", "lambda", "scheduler"]
 
 PREFIX: Final = "Actions on what lies under this name alone; the parts after it are made at run time."
 
@@ -68,7 +68,7 @@ class Role(Construct):
                         "Effect": "Allow",
                         "Principal": {"Service": f"{assumer}.amazonaws.com"},
                         "Action": "sts:AssumeRole",
-                        # Against confused deputies. Lambda and the part of ECS that shifts traffic name no source.
+                        # Against confused deputies, where the service says on whose behalf it comes.
                         **(
                             {"Condition": {"StringEquals": {"aws:SourceAccount": env.account}}}
                             if assumer in {"ecs-tasks", "scheduler"}

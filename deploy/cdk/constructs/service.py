@@ -147,7 +147,8 @@ class FargateService(Construct):
                 }
             },
             load_balancers=traffic.balancers or None,
-            health_check_grace_period_seconds=GRACE_SECONDS,
+            # Only with a load balancer: the container's own check has a start period.
+            health_check_grace_period_seconds=GRACE_SECONDS if traffic.balancers else None,
             service_connect_configuration={
                 "enabled": True,
                 "namespace": place.cluster.namespace.attr_arn,

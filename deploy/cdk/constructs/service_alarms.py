@@ -10,7 +10,9 @@ from constructs import Construct
 
 from deploy.capacity.plan import Horizon
 from deploy.cdk import names
+from deploy.cdk.constructs.key import Key
 from deploy.cdk.constructs.metric_alarm import metric_alarm
+from deploy.cdk.constructs.roles import Role, Statement, key_use
 from deploy.cdk.settings import AwsEnvironment
 
 # Answers of 500 and above in a minute. A few come with any failover; shed load is a 503 with Retry-After and counts.
@@ -20,12 +22,24 @@ ERRORS_A_MINUTE: Final = 10
 class Alarms(Construct):
     """Alarms and event rules that tell the alarm topic."""
 
-    def __init__(self, scope: Construct, construct_id: str, env: AwsEnvironment) -> None:
+    def __init__(self, scope: Construct, construct_id: str, env: AwsEnvironment, *, key: Key | None) -> None:
         super().__init__(scope, construct_id)
         self._env = env
+        self._publisher = Role(
+            self,
+            "Publisher",
+            env,
+            unit="alarm-events",
+            assumer="events",
+            description="Events that are alarms reach the alarm topic",
+            statements=[
+                Statement(actions=("sns:Publish",), resources=(names.alarm_topic(env),)),
+                *key_use(key, "GenerateDataKey", "Decrypt"),
+            ],
+        )
 
-    def target_group(self, colour: str, *, group: str, balancer: str) -> list[str]:
-        """Errors and sick targets of a target group; the alarms' names, which a deployment watches.
+    def target_group(self, colour: str, *, group: str, balancer: str) -> list[aws_cloudwatch.CfnAlarm]:
+        """Errors and sick targets of a target group: the alarms that a deployment watches.
 
         `group` and `balancer` are full names.
         """
@@ -175,7 +189,13 @@ class Alarms(Construct):
             description=description,
             event_pattern=pattern,
             state="ENABLED",
-            targets=[{"id": "alarms", "arn": names.alarm_topic(self._env)}],
+            targets=[
+                {
+                    "id": "alarms",
+                    "arn": names.alarm_topic(self._env),
+                    "roleArn": self._publisher.resource.attr_arn,
+                }
+            ],
         )
 
     def _metric(
@@ -190,9 +210,8 @@ class Alarms(Construct):
         statistic: str,
         threshold: float,
         minutes: int,
-    ) -> str:
-        """An alarm; its name."""
-        metric_alarm(
+    ) -> aws_cloudwatch.CfnAlarm:
+        return metric_alarm(
             self,
             construct_id,
             self._env,
@@ -206,4 +225,3 @@ class Alarms(Construct):
             minutes=minutes,
             topic_arn=names.alarm_topic(self._env),
         )
-        return names.resource(self._env, unit)

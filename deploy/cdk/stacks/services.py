@@ -62,7 +62,7 @@ class Services(DarkroomStack):
             callers=network.link_security_group.attr_group_id,
         )
         self.listener = self.load_balancer.listener
-        self._alarms = Alarms(self, "Alarms", env)
+        self._alarms = Alarms(self, "Alarms", env, key=core.key)
         self.services = self._services(env, place)
         self._edges()
         plan = planner.build(inputs.load(), env.capacity.plan_as_of) if env.capacity.month_end else None
@@ -95,9 +95,9 @@ class Services(DarkroomStack):
             self, "RolloutProbe", env, vpc=place.vpc, subnets=list(place.subnets), balancer=balancer, key=place.key
         )
         watched = [
-            name
+            alarm
             for colour in COLOURS
-            for name in self._alarms.target_group(
+            for alarm in self._alarms.target_group(
                 colour,
                 group=balancer.groups[colour].attr_target_group_full_name,
                 balancer=balancer.resource.attr_load_balancer_full_name,
@@ -109,7 +109,7 @@ class Services(DarkroomStack):
             "strategy": "BLUE_GREEN",
             "bakeTimeInMinutes": env.rollout.bake_minutes,
             "lifecycleHooks": probe.hooks(),
-            "alarms": {"alarmNames": watched, "enable": True, "rollback": True},
+            "alarms": {"alarmNames": [alarm.alarm_name for alarm in watched], "enable": True, "rollback": True},
         }
         made: list[FargateService] = [
             PresignSvc(self, env, place, deployment=deployment),
@@ -119,6 +119,10 @@ class Services(DarkroomStack):
         ]
         services: dict[str, FargateService] = {service.name: service for service in made}
         balancer.admit(services["gateway"].security_group.id)
+        for alarm in watched:  # which a deployment knows by their names alone
+            for service in made:
+                if not isinstance(service, ImageSvc):
+                    service.resource.add_resource_dependency(alarm)
         # A client's proxy knows the services that were there when its task started.
         for service in made:
             for called in service.calls:
