@@ -48,10 +48,11 @@ def _eight_bit(picture: Image.Image) -> Image.Image:
     wide = picture.convert("I")
     grey = wide.point([(value * 255 + 32767) // 65535 for value in range(65536)], "L")
     key = picture.info.get("transparency")
-    if isinstance(key, int):
-        opaque = wide.point([0 if value == key else 255 for value in range(65536)], "L")
-        return Image.merge("LA", (grey, opaque)).convert("RGBA")
-    return grey
+    if not isinstance(key, int):
+        return grey
+    opaque = wide.point([0 if value == key else 255 for value in range(65536)], "L")
+    del wide  # twice the picture, which would lie beside what is put together
+    return Image.merge("RGBA", (grey, grey, grey, opaque))
 
 
 def _from_lab(picture: Image.Image) -> Image.Image:

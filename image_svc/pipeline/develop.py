@@ -13,7 +13,7 @@ from mmap import ACCESS_READ, mmap
 
 from PIL import Image
 
-from image_svc.pipeline import animation, crop, facts
+from image_svc.pipeline import animation, crop, facts, watermark
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import to_srgb
 from image_svc.pipeline.decode import Opened, open_file, pixels
@@ -96,11 +96,17 @@ def _resized(picture: Image.Image, size: Size) -> Image.Image:
 def _variant(opened: Opened, each: Plan, copy: Image.Image, sink: int) -> Made:
     preset = each.preset
     corner = crop.window(copy, each.window) if each.window != each.whole else (0, 0)
+    mark = watermark.layer(preset.watermark, each.canvas) if preset.watermark else None
+
+    def finished(picture: Image.Image) -> Image.Image:
+        fitted = _fitted(picture, each, corner)
+        return watermark.stamped(fitted, mark) if mark else fitted
+
     if animation.moves(opened, preset, each.canvas):
-        moving = animation.animate(opened, lambda frame: _fitted(_first(opened, frame, each.whole), each, corner))
+        moving = animation.animate(opened, lambda frame: finished(_first(opened, frame, each.whole)))
         encode_animation(moving, preset, sink)
     else:
-        encode(_fitted(copy, each, corner), preset, sink)
+        encode(finished(copy), preset, sink)
     return Made(*each.canvas)
 
 

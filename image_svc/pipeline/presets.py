@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections import Counter
 from pathlib import Path
@@ -14,6 +16,10 @@ _COLOR: Final = re.compile(r"#[0-9a-f]{6}")
 # A larger side than WebP can hold (16,383), and more output than any page asks for.
 _MAX_SIDE: Final = 8192
 _MAX_PRESETS: Final = 32
+# A watermark: all presets together share the 8 KB of a parameter.
+_MAX_MARK: Final = 4096
+_MAX_MARK_SIDE: Final = 1024
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
 _UNKNOWN: Final = re.compile("Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING: Final = re.compile("Object missing required field `(.*)`")
 _DEFAULTS: Final = Path(__file__).parent.parent / "presets.json"
@@ -34,6 +40,41 @@ class PresetError(ValueError):
     """The presets are not valid; the text names preset and field, and says what is allowed."""
 
 
+Position = Literal["top-left", "top-right", "bottom-left", "bottom-right", "center", "tile"]
+
+
+class Watermark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A mark over every picture of a preset.
+
+    `image` is a PNG in base64, best with transparency: a few hundred bytes, for it travels with the preset. `size` is
+    its width and `opacity` its strength, both in percent: of the variant's width, and of what the PNG has.
+    """
+
+    image: str
+    position: Position = "bottom-right"
+    opacity: int = 50
+    size: int = 20
+
+    @property
+    def content(self) -> bytes:
+        """The PNG. Raises ValueError where it is none."""
+        return base64.b64decode(self.image, validate=True)
+
+    def problem(self) -> str | None:
+        """What is wrong with it, in a few words."""
+        for field, value in (("opacity", self.opacity), ("size", self.size)):
+            if not 1 <= value <= 100:
+                return f"{field} is {value}, not 1-100"
+        try:
+            content = self.content
+        except binascii.Error as error:
+            return f"image is not base64: {error}"
+        sides = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+        if not content.startswith(_PNG) or not 1 <= min(sides) <= max(sides) <= _MAX_MARK_SIDE:
+            return f"image is not a PNG of at most {_MAX_MARK_SIDE}x{_MAX_MARK_SIDE} pixels"
+        return f"image has {len(content)} bytes, not at most {_MAX_MARK}" if len(content) > _MAX_MARK else None
+
+
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One derivative: its box in pixels, how the picture is fitted into it, and how it is encoded.
 
@@ -41,7 +82,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     the box with `background`. Nothing is enlarged unless `enlarge` says so. `background` (`#rrggbb`) also stands behind
     transparent pixels where the format has no alpha. `animated` keeps an animation moving that has at most `max_frames`
     frames and a reasonable size (WebP only); otherwise its first frame is taken. `eager` presets are made with the
-    upload, the others on demand.
+    upload, the others on demand. `watermark` lies over the finished picture, over every frame of an animation.
     """
 
     name: str
@@ -55,6 +96,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     background: str = "#ffffff"
     animated: bool = False
     max_frames: int = 100
+    watermark: Watermark | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -73,6 +115,8 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
             raise ValueError(f"preset {self.name}: background is {self.background!r}, not #rrggbb in lower case")
         if self.animated and self.format != "webp":
             raise ValueError(f"preset {self.name}: only webp can be animated")
+        if self.watermark is not None and (problem := self.watermark.problem()):
+            raise ValueError(f"preset {self.name}: watermark: {problem}")
 
     @property
     def content_type(self) -> str:

@@ -8,8 +8,9 @@ from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Facts, Made, Reason
 from image_svc.sandbox.types import SandboxLimits
 
-# Bytes of the largest message: 32 presets of some 200 bytes, and the limits.
-LARGEST = 64 * 1024
+# Bytes of the largest message: 32 presets of some 200 bytes, each with a watermark of 5,500, and the limits. A socket
+# takes 208 KiB unless told otherwise.
+LARGEST = 192 * 1024
 
 
 class Job(msgspec.Struct, frozen=True):
