@@ -1,9 +1,9 @@
 """The planner's simulation beside real workers: the same arrivals, and of the service only its measured times.
 
 Workers with one slot each take images from a real queue. Of each image we know when its PUT was answered, when it was
-READY by the database, and how long it was being developed. The simulation gets the moments of arrival and draws its
-service times from the measured ones in any order, as the planner draws from a benchmark: if its queue behaves as ours
-does, waits and times to READY come out alike.
+READY by the database, and how long it was being developed. The simulation gets the moments of arrival and those times,
+image by image, because on a shared machine they are other ones by the minute: if its queue behaves as ours does, waits
+and times to READY come out alike.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from tests.support.image_stack import Service, Stack
 from tests.support.pictures import picture
 
 WARM_UP = 6
-# Simulated runs, each with other draws of the service times.
-DRAWS = 40
 # Of the images, this share comes at random, as on any day; the rest at once, as a client sends a folder at month-end.
 STEADY = 0.6
 LOAD = 0.65
@@ -96,20 +94,20 @@ async def observe(running: Stack, processes: int, images: int, seed: int = 1) ->
 def compare(seen: Seen, *, faster: float = 1.0) -> list[Line]:
     """The figures side by side. `faster` distorts the service rate that the simulation is told: it must not agree then.
 
-    The tolerance is three tenths of the figure and three quarters of a service: machines are shared, and a worker takes a message
-    ahead of its turn while another one is free.
+    The tolerance is a quarter of the figure and three quarters of a service: what else an image costs varies, too, and
+    a worker takes a message ahead of its turn while another one is free.
     """
-    runs = [_simulated(seen, faster, seed) for seed in range(DRAWS)]
+    wait, ready = _simulated(seen, faster)
     slack = 0.75 * float(seen.service.mean())
     lines = []
     for name, q, real, simulated in (
-        ("wait p50", 50, seen.wait, [wait for wait, _ in runs]),
-        ("wait p90", 90, seen.wait, [wait for wait, _ in runs]),
-        ("READY p50", 50, seen.ready, [ready for _, ready in runs]),
-        ("READY p90", 90, seen.ready, [ready for _, ready in runs]),
+        ("wait p50", 50, seen.wait, wait),
+        ("wait p90", 90, seen.wait, wait),
+        ("READY p50", 50, seen.ready, ready),
+        ("READY p90", 90, seen.ready, ready),
     ):
-        expected = float(np.median([np.percentile(values, q) for values in simulated]))
-        lines.append(Line(name, float(np.percentile(real, q)), expected, 0.3 * expected + slack))
+        expected = float(np.percentile(simulated, q))
+        lines.append(Line(name, float(np.percentile(real, q)), expected, 0.25 * expected + slack))
     return lines
 
 
@@ -128,9 +126,8 @@ def table(seen: Sequence[Seen]) -> str:
     return "\n".join(rows)
 
 
-def _simulated(seen: Seen, faster: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    random = np.random.default_rng(seed)
-    service = random.choice(seen.service, len(seen.service)) / faster
+def _simulated(seen: Seen, faster: float) -> tuple[np.ndarray, np.ndarray]:
+    service = seen.service / faster
     policy = load().policy
     policy = policy.model_copy(
         update={
@@ -140,7 +137,7 @@ def _simulated(seen: Seen, faster: float, seed: int) -> tuple[np.ndarray, np.nda
         }
     )
     rates = np.zeros(int(seen.arrival[-1] // 60) + 1)
-    workload = Workload(2027, 1, seed, seen.arrival, seen.arrival, service, rates, rates)
+    workload = Workload(2027, 1, 0, seen.arrival, seen.arrival, service, rates, rates)
     constant = Strategy("constant", seen.processes, seen.processes, reactive=False)
     ready = Simulation(policy, workload, constant).run().ready
     return ready - service - seen.overhead, ready
