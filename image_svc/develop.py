@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from image_svc.pipeline.presets import Preset, default_presets
+from image_svc.pipeline.presets import Preset, PresetError, default_presets, parse_presets
 from image_svc.pipeline.types import Rejected, Used
 from image_svc.sandbox import Developed, Killed, Sandbox, SandboxError, TimedOut
 
@@ -28,11 +28,14 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the variants go")
     parser.add_argument("--presets", default="", metavar="NAMES", help="separated by commas; default: all eager ones")
     parser.add_argument(
+        "--preset-file", type=Path, metavar="FILE", help="presets to use instead of those that come with the code"
+    )
+    parser.add_argument(
         "--repeat", type=int, default=1, metavar="N", help="develop each file N times; the last is kept"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object a file")
     options = parser.parse_args(arguments)
-    presets = _chosen(parser, options.presets)
+    presets = _chosen(parser, options.presets, options.preset_file)
     options.output.mkdir(parents=True, exist_ok=True)
     failed = False
     async with await Sandbox.start() as sandbox:
@@ -44,8 +47,12 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _chosen(parser: argparse.ArgumentParser, names: str) -> tuple[Preset, ...]:
-    known = {preset.name: preset for preset in default_presets()}
+def _chosen(parser: argparse.ArgumentParser, names: str, file: Path | None) -> tuple[Preset, ...]:
+    try:
+        presets = default_presets() if file is None else parse_presets(file.read_bytes())
+    except (OSError, PresetError) as error:
+        parser.error(str(error))
+    known = {preset.name: preset for preset in presets}
     wanted = [name for name in names.split(",") if name]
     for name in wanted:
         if name not in known:

@@ -7,7 +7,7 @@ import binascii
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Final, Literal, get_args, get_type_hints
+from typing import Any, Final, Literal, get_args, get_type_hints
 
 import msgspec
 
@@ -160,20 +160,33 @@ def _preset(number: int, fields: object) -> Preset:
         raise PresetError(f"presets: {label}: {_explained(str(error), given)}") from None
 
 
-def _explained(text: str, given: dict[str, object]) -> str:
+def _explained(text: str, given: object) -> str:
     """What msgspec says of one preset, with the field first and what may stand there."""
-    reason, _, where = text.partition(" - at `$.")
-    if unknown := _UNKNOWN.fullmatch(text):
-        return f"there is no field {unknown[1]!r}; there are {', '.join(Preset.__struct_fields__)}"
-    if missing := _MISSING.fullmatch(text):
-        return f"{missing[1]} is missing"
-    if not where:
+    reason, _, where = text.partition(" - at `$")
+    path = [step for step in where.rstrip("`").split(".") if step]
+    owner: Any = Preset
+    for step in path if _UNKNOWN.fullmatch(reason) or _MISSING.fullmatch(reason) else path[:-1]:
+        owner = _struct(get_type_hints(owner).get(step))
+    within = f" in {'.'.join(path)}" if path else ""
+    if unknown := _UNKNOWN.fullmatch(reason):
+        return f"there is no field {unknown[1]!r}{within}; there are {', '.join(owner.__struct_fields__)}"
+    if missing := _MISSING.fullmatch(reason):
+        return f"{missing[1]} is missing{within}"
+    if not path:
         return f"must be an object ({text})"
-    field = where.rstrip("`")
-    allowed = get_args(get_type_hints(Preset).get(field))
+    field = ".".join(path)
+    allowed = get_args(get_type_hints(owner).get(path[-1]))
     if allowed and all(isinstance(choice, str) for choice in allowed):
-        return f"{field} is {given.get(field)!r}, not one of {', '.join(allowed)}"
+        value = given
+        for step in path:
+            value = value.get(step) if isinstance(value, dict) else None
+        return f"{field} is {value!r}, not one of {', '.join(allowed)}"
     return f"{field}: {reason[:1].lower()}{reason[1:]}"
+
+
+def _struct(hint: Any) -> Any:
+    """The class of a field's values, where it is one of ours and may be missing: `X | None`."""
+    return next((kind for kind in (hint, *get_args(hint)) if hasattr(kind, "__struct_fields__")), Preset)
 
 
 def default_presets() -> tuple[Preset, ...]:
