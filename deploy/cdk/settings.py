@@ -251,6 +251,8 @@ def _override(values: dict[str, Any], model: type[BaseModel], path: list[str], t
             values[".".join(path)] = text
     elif field is not None and get_origin(field.annotation) is tuple:
         values[path[0]] = tuple(part for part in re.split(r"\s*,\s*", text.strip()) if part)
+    elif field is not None and text.isdecimal() and any(type(choice) is int for choice in get_args(field.annotation)):
+        values[path[0]] = int(text)  # one of some numbers: pydantic compares them, it does not read them
     else:
         values[path[0]] = text
 

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from deploy.cdk import api_document, settings, templates
 from tests.support import openapi
 from tests.support.environments import OWNERS
-
-Template = dict[str, Any]
-
-
-def resources(template: Template, kind: str) -> dict[str, Template]:
-    return {name: item["Properties"] for name, item in template["Resources"].items() if item["Type"] == kind}
-
-
-def statements(template: Template, kind: str) -> Iterator[Template]:
-    for policy in resources(template, kind).values():
-        yield from policy["PolicyDocument"]["Statement"]
+from tests.support.templates import Template, resources, statements
 
 
 @pytest.mark.parametrize("stack", templates.STACKS)
@@ -106,6 +94,22 @@ def test_incoming_is_create_only_and_spares_the_parts_of_a_multipart_upload(prod
     }
 
 
+@pytest.mark.parametrize(
+    ("unit", "setting"), [("incoming", "longest_ticket_seconds"), ("media", "longest_download_seconds")]
+)
+def test_no_signature_older_than_the_longest_that_we_give_opens_a_bucket(
+    prod: dict[str, Template], unit: str, setting: str
+) -> None:
+    (rule,) = [
+        item
+        for item in statements(prod["Core"], "AWS::S3::BucketPolicy")
+        if item["Sid"] == "NoOldSignatures" and f"-{unit}-" in item["Resource"]
+    ]
+    assert (rule["Effect"], rule["Action"], rule["Principal"]) == ("Deny", "s3:*", "*")
+    seconds = getattr(settings.load("prod", OWNERS), setting)
+    assert rule["Condition"] == {"NumericGreaterThan": {"s3:signatureAge": seconds * 1000}}
+
+
 def test_browsers_may_send_what_a_ticket_seals_and_read_the_etag(prod: dict[str, Template]) -> None:
     cors = [
         bucket["CorsConfiguration"]["CorsRules"][0] for bucket in resources(prod["Core"], "AWS::S3::Bucket").values()
@@ -142,6 +146,15 @@ def test_dead_letters_outlive_the_queue_they_come_from(prod: dict[str, Template]
     assert source["RedrivePolicy"]["maxReceiveCount"] == 20
     assert dead["MessageRetentionPeriod"] == 14 * 86_400 > source["MessageRetentionPeriod"] == 4 * 86_400
     assert all(queue["SqsManagedSseEnabled"] for queue in queues.values())
+
+
+def test_messages_are_encrypted_by_sqs_and_by_our_own_key_where_there_is_one(
+    prod: dict[str, Template], with_kms: dict[str, Template]
+) -> None:
+    assert all(queue["SqsManagedSseEnabled"] for queue in resources(prod["Core"], "AWS::SQS::Queue").values())
+    for queue in resources(with_kms["Core"], "AWS::SQS::Queue").values():
+        assert "KmsMasterKeyId" in queue
+        assert "SqsManagedSseEnabled" not in queue
 
 
 def test_the_dead_letter_queue_takes_letters_of_this_queue_alone(prod: dict[str, Template]) -> None:
@@ -223,25 +236,3 @@ def test_the_stage_throttles_and_so_does_each_key(prod: dict[str, Template]) -> 
     assert stage["MethodSettings"][0]["DataTraceEnabled"] is False
     (plan,) = resources(prod["Edge"], "AWS::ApiGateway::UsagePlan").values()
     assert plan["Throttle"]["RateLimit"] <= stage["MethodSettings"][0]["ThrottlingRateLimit"]
-
-
-@pytest.mark.parametrize(
-    ("stage", "variables", "named"),
-    [
-        ("nowhere", {}, "stage"),
-        ("prod", {}, "account"),
-        ("prod", {"DARKROOM_DEPLOY_ACCOUNT": "1"}, "account"),
-        ("prod", {"DARKROOM_DEPLOY_BROWSER_ORIGINS": "http://a.example"}, "browser_origins"),
-        ("prod", {"DARKROOM_DEPLOY_KEEP_DATA": "false"}, "keep_data"),
-        ("dev", {"DARKROOM_DEPLOY_NONSENSE": "1"}, "nonsense"),
-        ("local", {"DARKROOM_DEPLOY_ENCRYPTION": "kms"}, "encryption"),
-    ],
-)
-def test_a_wrong_setting_stops_the_synth_with_its_name_and_what_is_allowed(
-    stage: str, variables: dict[str, str], named: str
-) -> None:
-    given = variables if stage == "local" or not variables else OWNERS | variables
-    with pytest.raises(settings.EnvironmentError, match=named) as error:
-        settings.load(stage, given)
-    assert "allowed: " in str(error.value)
-    assert "e.g. " in str(error.value) or named == "nonsense"
