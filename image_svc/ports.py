@@ -140,8 +140,8 @@ class Metadata(Protocol):
         """Adds a variant that lies in the media bucket to its image; returns the image's variant of that name."""
         ...
 
-    async def abandon(self, key: str, problem: Problem) -> None:
-        """Makes the image of a key FAILED whose message lies in the dead-letter queue."""
+    async def abandon(self, key: str, problem: Problem, sent_at: float) -> None:
+        """Makes the image of a key FAILED whose message, sent at that time, lies in the dead-letter queue."""
         ...
 
     async def expire_upload(self, tenant_id: str, image_id: str) -> None:

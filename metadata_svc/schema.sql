@@ -16,11 +16,11 @@ BEGIN
     UPDATE darkroom.images i
     SET (
         state, version, revision, updated_at, upload_expires_at, deleted_at, receipt, purge_after, due_at, counted,
-        ready_at, problem_type, problem_title, problem_detail
+        ready_at, ordered_at, problem_type, problem_title, problem_detail
     ) = (
         SELECT
             r.state, r.version, r.revision, r.updated_at, r.upload_expires_at, r.deleted_at, r.receipt, r.purge_after,
-            r.due_at, r.counted, r.ready_at, r.problem_type, r.problem_title, r.problem_detail
+            r.due_at, r.counted, r.ready_at, r.ordered_at, r.problem_type, r.problem_title, r.problem_detail
         FROM jsonb_populate_record(i, change) r
     )
     WHERE i.tenant_id = tenant AND i.id = image AND i.version = expected
@@ -84,6 +84,7 @@ CREATE TABLE darkroom.images (
     purged_at timestamp with time zone,
     due_at timestamp with time zone,
     render_until timestamp with time zone,
+    ordered_at timestamp with time zone,
     CONSTRAINT images_check CHECK ((((state = 3) = (ready_at IS NOT NULL)) OR (state = 7))),
     CONSTRAINT images_check1 CHECK (((state = 7) = (deleted_at IS NOT NULL))),
     CONSTRAINT images_check2 CHECK (((NOT running) OR (held_until IS NOT NULL))),
@@ -151,7 +152,8 @@ CREATE VIEW darkroom.image_view WITH (security_invoker='true') AS
     ( SELECT jsonb_object_agg(t.key, t.value) AS jsonb_object_agg
            FROM darkroom.tags t
           WHERE ((t.tenant_id = i.tenant_id) AND (t.image_id = i.id))) AS tags,
-    render_until
+    render_until,
+    ordered_at
    FROM darkroom.images i;
 
 ALTER VIEW darkroom.image_view OWNER TO darkroom_owner;
@@ -910,6 +912,8 @@ GRANT UPDATE(receipt) ON TABLE darkroom.images TO darkroom_app;
 GRANT UPDATE(purge_after) ON TABLE darkroom.images TO darkroom_app;
 
 GRANT UPDATE(due_at) ON TABLE darkroom.images TO darkroom_app;
+
+GRANT UPDATE(ordered_at) ON TABLE darkroom.images TO darkroom_app;
 
 GRANT SELECT,INSERT,DELETE ON TABLE darkroom.tags TO darkroom_app;
 GRANT SELECT,DELETE ON TABLE darkroom.tags TO darkroom_maintenance;

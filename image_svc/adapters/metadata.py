@@ -147,9 +147,11 @@ class GrpcMetadata:
         with translated(fenced=True):
             return _stored((await grpc_client.call(self._stub.RecordVariant, request, self._timeout)).variant)
 
-    async def abandon(self, key: str, problem: Problem) -> None:
+    async def abandon(self, key: str, problem: Problem, sent_at: float) -> None:
         """See `Metadata`."""
         request = pb.AbandonProcessingRequest(key=key, problem=_problem(problem))
+        if sent_at:
+            request.sent_at.FromMicroseconds(int(sent_at * 1_000_000))
         with translated():
             await grpc_client.call(self._stub.AbandonProcessing, request, self._timeout)
 

@@ -49,7 +49,7 @@ class SqsQueue:
                 MaxNumberOfMessages=most,
                 WaitTimeSeconds=math.floor(wait),
                 VisibilityTimeout=_whole(visibility),
-                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
         return [
             Message(
@@ -57,6 +57,8 @@ class SqsQueue:
                 receipt=message["ReceiptHandle"],
                 body=message["Body"],
                 receives=int(message.get("Attributes", {}).get("ApproximateReceiveCount", 1)),
+                # Of its first sending, in milliseconds: a move to another queue keeps it.
+                sent_at=int(message.get("Attributes", {}).get("SentTimestamp", 0)) / 1000,
             )
             for message in answer.get("Messages", ())
         ]

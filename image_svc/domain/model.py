@@ -9,12 +9,15 @@ from image_svc.pipeline.types import Facts
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message in hand. `receipt` stands for this receipt of it; `receives` counts them, this one included."""
+    """A message in hand. `receipt` stands for this receipt of it; `receives` counts them, this one included. `sent_at`
+    is in seconds since the epoch, 0 where it is not known.
+    """
 
     id: str
     receipt: str
     body: str
     receives: int
+    sent_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class DeadLetters:
         for item in items:
             match item:
                 case Created(key) | Order(task=Task.PROCESS, original_key=key):
-                    await self._metadata.abandon(key, problems.failed(_CAUSE))
+                    await self._metadata.abandon(key, problems.failed(_CAUSE), message.sent_at)
                     _log.error("dead letter: image failed", message_id=message.id, key=key)
                 case Order(task=task, image_id=image_id):
                     # metadata_svc orders it again by itself: no image fails for it.

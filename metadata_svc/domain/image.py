@@ -103,6 +103,8 @@ class Image:
     original_removed_at: datetime | None = None
     deleted_at: datetime | None = None
     receipt: UUID | None = None
+    # When its owner last asked for the processing anew.
+    ordered_at: datetime | None = None
     # Until when a rendering on demand may write an object.
     render_until: datetime | None = None
     # Until when objects of a deleted image can still come into being.

@@ -66,6 +66,7 @@ def reprocess(image: Image | None, now: datetime, rules: Rules) -> Decision[Imag
         state=State.PROCESSING,
         problem=None,
         ready_at=None,
+        ordered_at=now,
         counted=0,
         due_at=now + rules.stuck_after,
     )

@@ -189,12 +189,24 @@ def hand_back(image: Image | None, attempt: int, now: datetime, rules: Rules) ->
 
 
 def abandon(
-    image: Image | None, problem: Problem, now: datetime, rules: Rules, policy: OriginalPolicy
+    image: Image | None,
+    problem: Problem,
+    now: datetime,
+    *,
+    sent_at: datetime | None,
+    rules: Rules,
+    policy: OriginalPolicy,
 ) -> Decision[State | None]:
-    """Gives an image up whose message ended in the dead-letter queue. A running attempt becomes stale."""
+    """Gives an image up whose message ended in the dead-letter queue. A running attempt becomes stale.
+
+    Dead letters stay there, and every new worker reads them: one that was sent before the owner asked for the
+    processing anew says nothing of that. (None: nobody knows when it was sent.)
+    """
     if image is None:
         return Decision(None)
     if image.state in TERMINAL:
+        return Decision(image.state)
+    if image.ordered_at is not None and (sent_at is None or sent_at < image.ordered_at):
         return Decision(image.state)
     return Decision(State.FAILED, _failed(image, now, problem, rules, policy))
 

@@ -3,6 +3,8 @@
 -- Until when an image that is being rendered on demand may still be given an object; null where it never was. A
 -- deletion purges once more after that.
 ALTER TABLE darkroom.images ADD COLUMN render_until timestamptz;
+-- When its owner last asked for the processing anew; null where nobody did. What is older than this is over.
+ALTER TABLE darkroom.images ADD COLUMN ordered_at timestamptz;
 
 CREATE OR REPLACE VIEW darkroom.image_view WITH (security_invoker = true) AS
 SELECT
@@ -16,11 +18,11 @@ SELECT
         FROM darkroom.tags t
         WHERE t.tenant_id = i.tenant_id AND t.image_id = i.id
     ) AS tags,
-    i.render_until
+    i.render_until, i.ordered_at
 FROM darkroom.images i;
 
 -- An owner who asks for an image to be processed again takes its verdict back: no facts, no variants, no attempt.
-GRANT UPDATE (counted, ready_at, problem_type, problem_title, problem_detail) ON darkroom.images TO darkroom_app;
+GRANT UPDATE (counted, ready_at, ordered_at, problem_type, problem_title, problem_detail) ON darkroom.images TO darkroom_app;
 
 CREATE OR REPLACE FUNCTION darkroom.change_own_image(
     tenant uuid, image uuid, expected bigint, change jsonb, new_tags jsonb, messages jsonb, images_delta bigint,
@@ -37,11 +39,11 @@ BEGIN
     UPDATE darkroom.images i
     SET (
         state, version, revision, updated_at, upload_expires_at, deleted_at, receipt, purge_after, due_at, counted,
-        ready_at, problem_type, problem_title, problem_detail
+        ready_at, ordered_at, problem_type, problem_title, problem_detail
     ) = (
         SELECT
             r.state, r.version, r.revision, r.updated_at, r.upload_expires_at, r.deleted_at, r.receipt, r.purge_after,
-            r.due_at, r.counted, r.ready_at, r.problem_type, r.problem_title, r.problem_detail
+            r.due_at, r.counted, r.ready_at, r.ordered_at, r.problem_type, r.problem_title, r.problem_detail
         FROM jsonb_populate_record(i, change) r
     )
     WHERE i.tenant_id = tenant AND i.id = image AND i.version = expected

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import Any
 from uuid import UUID
 
@@ -195,10 +196,11 @@ class WorkerCalls:
         if named is None:
             return pb.AbandonProcessingResponse()
         problem = problem_of(request.problem)
+        sent_at = request.sent_at.ToDatetime(tzinfo=UTC) if request.HasField("sent_at") else None
         state = await decide(
             self._every,
             *named,
-            lambda r: processing.abandon(r.image, problem, r.now, self._rules, r.policy),
+            lambda r: processing.abandon(r.image, problem, r.now, sent_at=sent_at, rules=self._rules, policy=r.policy),
             context.time_remaining(),
         )
         return pb.AbandonProcessingResponse(state=pb.Image.STATE_UNSPECIFIED if state is None else _state(state))

@@ -98,6 +98,7 @@ class Model:
     original: bool = True
     purged: bool = False
     purge_after: float = 0
+    ordered: float | None = None  # when the processing was last asked for anew
     accepted: bool = False  # was READY once
     rendered: bool = False  # has the variant that is made on demand
     render_until: float = 0
@@ -250,12 +251,18 @@ class ImageMachine(RuleBasedStateMachine):
         else:
             assert refusal is Kind.STALE_ATTEMPT
 
-    @rule()
-    def abandon(self) -> None:
-        if not self.model.terminal:
+    @rule(age=st.none() | st.sampled_from([5, 25, 45]))
+    def abandon(self, age: float | None) -> None:
+        m = self.model
+        since = age is not None and m.ordered is not None and m.clock - age > m.ordered
+        if not m.terminal and (m.ordered is None or since):
             self.now_failed()
-        state = self.decide(lambda r: processing.abandon(r.image, PROBLEM, r.now, RULES, r.policy))
-        assert state is self.model.state
+
+        def decision(r: Reading) -> Decision[State | None]:
+            sent_at = None if age is None else r.now - timedelta(seconds=age)
+            return processing.abandon(r.image, PROBLEM, r.now, sent_at=sent_at, rules=RULES, policy=r.policy)
+
+        assert self.decide(decision) is m.state
 
     @rule()
     def expire(self) -> None:
@@ -289,7 +296,7 @@ class ImageMachine(RuleBasedStateMachine):
             assert refusal is None, "it is what was asked for"
         elif m.state in (State.READY, State.FAILED) and m.original:
             assert refusal is None
-            m.state, m.counted = State.PROCESSING, 0
+            m.state, m.counted, m.ordered = State.PROCESSING, 0, m.clock
             self.expected_kinds.append("darkroom.process/1")
         else:
             assert refusal is Kind.WRONG_STATE

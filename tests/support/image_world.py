@@ -59,6 +59,7 @@ class Row:
     verdict: Verdict | None = None
     problem: Problem | None = None
     original_removed: bool = False
+    ordered_at: float = 0.0  # when the processing was last asked for anew
     purged: bool = False
 
     @property
@@ -79,6 +80,7 @@ class Letter:
     visible_at: float = 0.0
     receives: int = 0
     receipt: str = ""
+    sent_at: float = field(default_factory=time.monotonic)
     hidden_for: list[float] = field(default_factory=list)
 
 
@@ -219,7 +221,7 @@ class FakeQueue:
                 letter.receives += 1
                 letter.visible_at = now + visibility
                 letter.receipt = f"{letter.id}/{letter.receives}"
-            return [Message(letter.id, letter.receipt, letter.body, letter.receives) for letter in due]
+            return [Message(letter.id, letter.receipt, letter.body, letter.receives, letter.sent_at) for letter in due]
 
     async def delete(self, receipts: Sequence[str]) -> list[str]:
         world = self.world
@@ -404,10 +406,10 @@ class FakeMetadata:
             row.verdict = replace(row.verdict, variants=(*row.verdict.variants, variant))
             return variant
 
-    async def abandon(self, key: str, problem: Problem) -> None:
+    async def abandon(self, key: str, problem: Problem, sent_at: float) -> None:
         async with self.world.call(self.worker, "abandon"):
             row = self.world.of_key(key)
-            if row is not None and row.state == "PROCESSING":
+            if row is not None and row.state == "PROCESSING" and sent_at >= row.ordered_at:
                 row.state = "FAILED"
                 row.problem = problem
 

@@ -155,7 +155,7 @@ async def age(owner: Any, length: float) -> None:
             held_until = held_until - $1::interval, deleted_at = deleted_at - $1::interval,
             purge_after = purge_after - $1::interval, purged_at = purged_at - $1::interval,
             original_removed_at = original_removed_at - $1::interval, due_at = due_at - $1::interval,
-            render_until = render_until - $1::interval
+            render_until = render_until - $1::interval, ordered_at = ordered_at - $1::interval
         """,
         by,
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from darkroom.metadata.v1 import metadata_pb2 as pb
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from runtime.errors import DarkroomError, Kind
 from tests.support.metadata import Metadata, good, seconds
@@ -83,6 +84,22 @@ async def test_an_image_that_fails_or_is_refused_when_processed_again_keeps_what
     again = await reprocess(metadata, tenant, image.id)
     assert not again.HasField("problem")
     assert (await metadata.begin(image)).job.attempt == 3, "attempts count anew"
+
+
+async def test_a_dead_letter_from_before_says_nothing_of_the_processing_that_came_after(metadata: Metadata) -> None:
+    tenant = await metadata.tenant()
+    image = await metadata.image(tenant)
+    problem = pb.Problem(type="processing_failed", title="t", detail="d")
+    sent = Timestamp()
+    sent.GetCurrentTime()
+    letter = pb.AbandonProcessingRequest(key=image.original_key, problem=problem, sent_at=sent)
+    assert (await metadata.call("AbandonProcessing", letter)).state == pb.Image.FAILED
+    await reprocess(metadata, tenant, image.id)
+    assert (await metadata.call("AbandonProcessing", letter)).state == pb.Image.PROCESSING
+    letter.ClearField("sent_at")
+    assert (await metadata.call("AbandonProcessing", letter)).state == pb.Image.PROCESSING
+    letter.sent_at.FromSeconds(sent.seconds + 60)
+    assert (await metadata.call("AbandonProcessing", letter)).state == pb.Image.FAILED
 
 
 @pytest.mark.parametrize("state", ["AWAITING_UPLOAD", "REJECTED", "EXPIRED", "removed", "going", "DELETED", "unknown"])

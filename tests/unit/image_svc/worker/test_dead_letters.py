@@ -1,6 +1,7 @@
 """The watcher of the dead-letter queue."""
 
 import asyncio
+import time
 
 from image_svc.ports import Unreachable
 from image_svc.worker.dead_letters import DeadLetterLimits, DeadLetters
@@ -33,6 +34,25 @@ def test_what_is_settled_meanwhile_stays_as_it_is() -> None:
         row = world.register(state="READY")
         await _watcher(world).look()
         assert row.state == "READY"
+
+    virtual_clock.run(story())
+
+
+def test_a_letter_from_before_the_image_was_to_be_processed_anew_fails_it_for_no_new_worker() -> None:
+    async def story() -> None:
+        world = World()
+        row = world.register(state="PROCESSING")
+        await asyncio.sleep(100)
+        await _watcher(world).look()
+        assert row.state == "FAILED"
+        row.state, row.ordered_at = "PROCESSING", time.monotonic()  # its owner asked for it
+        await asyncio.sleep(1)
+        await _watcher(world).look()  # a worker that started just now
+        assert row.state == "PROCESSING"
+        world.order(row, "process")  # and this one, too, came to nothing
+        await asyncio.sleep(100)
+        await _watcher(world).look()
+        assert row.state == "FAILED"
 
     virtual_clock.run(story())
 
