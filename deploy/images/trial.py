@@ -93,7 +93,7 @@ class Trial:
         emulator = localstack.start(state.ports["localstack"], layout.data / "localstack", log)
         self._stack.callback(localstack.stop, emulator)
         # A database of this run's own, whatever DATABASE_URL says: keys and tenants are made in it.
-        quiet = {**postgres.VOLATILE, "log_min_messages": "fatal"}
+        quiet = {**postgres.VOLATILE, "log_min_messages": "panic"}
         server = postgres.start(layout.data / "postgres", state.ports["postgres"], quiet)
         self._stack.callback(postgres.stop, server)
         localstack.wait(provision.endpoint(state), alive=lambda: emulator.poll() is None)
