@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from image_svc import develop
 from image_svc.pipeline.presets import Preset, PresetError, parse_presets
@@ -94,3 +98,28 @@ async def test_new_presets_can_be_tried_before_they_are_stored(
     with pytest.raises(SystemExit):
         await develop.main(arguments)
     assert "preset number 1: name is missing" in capsys.readouterr().err
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.sampled_from(Preset.__struct_fields__), inner),
+    max_leaves=20,
+)
+_FIELDS = st.dictionaries(st.sampled_from(Preset.__struct_fields__), _JSON)
+
+
+@given(st.lists(_FIELDS, min_size=1, max_size=3) | _JSON)
+def test_whatever_the_parameter_holds_it_is_used_or_refused_in_words(value: object) -> None:
+    said = "presets: "
+    try:
+        parse_presets(json.dumps(value))
+    except PresetError as error:
+        said = str(error)
+    assert said.startswith("presets: ")
+    assert said.encode(), "it can be logged"
+
+
+@given(st.text() | st.binary())
+def test_what_is_no_json_is_refused_too(text: str | bytes) -> None:
+    with contextlib.suppress(PresetError):
+        parse_presets(text)
