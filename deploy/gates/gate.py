@@ -27,7 +27,11 @@ EXAMPLE: Final[Mapping[str, str]] = {
 # Every stage as its file has it, and what changes the shape of the stacks beyond that.
 VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "local": ("local", {}),
-    "dev": ("dev", EXAMPLE),
+    # As its file has it: no certificate, so plain HTTP between API Gateway's link and the gateway.
+    "dev": (
+        "dev",
+        {**EXAMPLE, "DARKROOM_DEPLOY_LOAD_BALANCER__CERTIFICATE_ARN": "", "DARKROOM_DEPLOY_LOAD_BALANCER__DOMAIN": ""},
+    ),
     "staging": ("staging", EXAMPLE),
     "prod": ("prod", EXAMPLE),
     "prod-kms": ("prod", {**EXAMPLE, "DARKROOM_DEPLOY_ENCRYPTION": "kms"}),

@@ -20,9 +20,9 @@ from deploy.cdk.settings import AwsEnvironment
 from deploy.cdk.tables.services import Tasks
 
 GRPC_PORT: Final = 9090  # what the images listen on
-# Seconds. A call may take no longer than its caller waits: 28 at most (a gateway's longest request), and one more
-# for a stream that is kept warm. What takes longer is nobody's call any more.
-REQUEST_SECONDS: Final = 60
+# Seconds. Above the longest deadline of any call, 28 for a gateway's request and one more for a stream that is kept
+# warm, and above whatever a server may still do for it: a rendering takes 65 at most.
+REQUEST_SECONDS: Final = 120
 IDLE_SECONDS: Final = 300  # the proxy's own default; not below the request's, which would be cut
 GRACE_SECONDS: Final = 60  # for which a new task may fail its checks: a quarter vCPU starts Python in seconds
 TEST_HEADER: Final = "x-amzn-ecs-blue-green-test"  # as the gateway hands it on (gateway/readiness.py)
