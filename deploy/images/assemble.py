@@ -190,7 +190,9 @@ def main() -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(library, target)  # through links: the name that the loader asks for becomes a file
     authorities = Path("/usr/sbin/update-ca-certificates")  # no package owns the file that it makes
-    standard = [Path(sysconfig.get_path("stdlib"), name) for name in ("os.py", "asyncio/__init__.py")]  # of two packages
+    standard = [
+        Path(sysconfig.get_path("stdlib"), name) for name in ("os.py", "asyncio/__init__.py")
+    ]  # of two packages
     copied = {interpreter, authorities, *standard, *map(Path, SYSTEM_FILES), *linked}
     packages = debian_packages(copied)
     record_packages(root, packages)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.images import catalogue
-from deploy.images.tools import ImageError, Tool, find
+from deploy.images.tools import ImageError, Tool, check_emulation, find
 from deploy.setup.console import SetupError, run, say, step
 
 SUITE: Final = "bookworm"
@@ -34,6 +34,7 @@ def make(tool: Tool, name: str, mirror: str, platform: str) -> None:
         raise ImageError("debootstrap makes a root file system: run `make images-base` as root, e.g. with sudo")
     if platform and platform not in _ARCHITECTURES:
         raise ImageError(f"PLATFORM={platform}: there are {', '.join(_ARCHITECTURES)}")
+    check_emulation(platform)
     architecture = [f"--arch={_ARCHITECTURES[platform]}"] if platform else []
     with tempfile.TemporaryDirectory(prefix="darkroom-base-") as folder:
         root, archive = Path(folder, "root"), Path(folder, "root.tar")
@@ -67,8 +68,9 @@ def main() -> int:
     parser.add_argument("--platform", default="", help="e.g. linux/arm64; default: this machine's")
     options = parser.parse_args()
     catalogue.OUT.mkdir(parents=True, exist_ok=True)
+    name = catalogue.base_for(options.name, options.platform)
     try:
-        make(find(), options.name, options.mirror, options.platform)
+        make(find(), name, options.mirror, options.platform)
     except (ImageError, SetupError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from platform import machine
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -57,6 +58,22 @@ _INPUTS: Final = (
     "requirements.lock",
     "runtime",
 )
+
+
+# Processors as OCI and Debian call them, by what the kernel says.
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def foreign(platform: str) -> str:
+    """The processor of a platform (linux/arm64) where it is another than this machine's, else nothing."""
+    architecture = platform.rpartition("/")[2]
+    return "" if architecture == _MACHINES.get(machine(), machine()) else architecture
+
+
+def base_for(base: str, platform: str) -> str:
+    """The base image for a platform. One of a registry has all; of those made here, each processor has its own."""
+    other = foreign(platform)
+    return f"{base}-{other}" if other and base.startswith("localhost/") else base
 
 
 def reference(service: str, tag: str) -> str:

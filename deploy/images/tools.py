@@ -29,6 +29,9 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
     "buildah": ("buildah", "info"),
     "podman": ("podman", "info"),
 }
+# Where the kernel lists what runs foreign programs, and QEMU's names of processors.
+_HANDLERS: Final = Path("/proc/sys/fs/binfmt_misc")
+_QEMU: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 _PATIENCE: Final = 60.0  # seconds for that question; an engine that hangs does not work
 
 REMEDY: Final = (
@@ -49,6 +52,8 @@ class Tool:
 
     def build(self, service: str, options: Build, log: Path) -> None:
         """Builds one image; what the builder prints goes to the log. Raises `ImageError`."""
+        if self.name != "docker":  # an engine may run elsewhere, or bring its own emulation
+            check_emulation(options.platform)
         with log.open("wb") as out:
             done = subprocess.run(
                 self.command(service, options), cwd=catalogue.ROOT, stdout=out, stderr=subprocess.STDOUT, check=False
@@ -59,7 +64,7 @@ class Tool:
 
     def command(self, service: str, options: Build) -> list[str]:
         """The command that builds one image."""
-        command = [self.name, "build", "--build-arg", f"BASE={options.base}"]
+        command = [self.name, "build", "--build-arg", f"BASE={catalogue.base_for(options.base, options.platform)}"]
         command += ["--build-arg", f"SOURCE_DATE_EPOCH={options.revision.epoch}"]
         for name, value in options.revision.labels.items():
             command += ["--label", f"{name}={value}"]
@@ -137,6 +142,16 @@ def find(known: Mapping[str, Sequence[str]] = _KNOWN) -> Tool:
         if asked.returncode == 0:
             return Tool(name)
     raise ImageError(REMEDY)
+
+
+def check_emulation(platform: str, handlers: Path = _HANDLERS) -> None:
+    """Raises `ImageError` where this machine cannot run programs of the platform."""
+    other = catalogue.foreign(platform)
+    if other and not (handlers / f"qemu-{_QEMU.get(other, other)}").exists():
+        raise ImageError(
+            f"this machine cannot run programs for {platform}: QEMU's user emulation is missing.\n"
+            "On Debian or Ubuntu: apt-get install qemu-user-static binfmt-support"
+        )
 
 
 def platform_of(tool: Tool, image: str) -> str:

@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import tempfile
@@ -248,6 +249,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.images.trial", description=__doc__)
     parser.add_argument("--tag", default=catalogue.DEFAULT_TAG, help="of the images; default: %(default)s")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends what was started, too
     failures = (
         ImageError,
         cloudformation.StackError,

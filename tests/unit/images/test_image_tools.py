@@ -113,6 +113,27 @@ def test_without_an_engine_that_runs_images_each_is_told_with_what_it_said(progr
         containers.find(Tool("buildah"), "image", "name")
 
 
+def test_a_base_made_here_is_for_one_processor_and_named_after_it_where_that_is_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "machine", lambda: "x86_64")
+    made = "localhost/darkroom-base:bookworm"
+    assert catalogue.base_for(made, "") == catalogue.base_for(made, "linux/amd64") == made
+    assert catalogue.base_for(made, "linux/arm64") == f"{made}-arm64"
+    assert catalogue.base_for("debian:bookworm-slim", "linux/arm64") == "debian:bookworm-slim"
+
+
+def test_for_another_processor_an_emulation_is_asked_for_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "machine", lambda: "x86_64")
+    tools.check_emulation("linux/amd64", tmp_path)
+    with pytest.raises(ImageError, match="apt-get install qemu-user-static binfmt-support"):
+        tools.check_emulation("linux/arm64", tmp_path)
+    (tmp_path / "qemu-aarch64").touch()
+    tools.check_emulation("linux/arm64", tmp_path)
+
+
 def test_the_revision_is_the_last_change_of_what_images_are_made_from(tmp_path: Path) -> None:
     def git(*arguments: str) -> str:
         identity = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
