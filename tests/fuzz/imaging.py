@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from image_svc.pipeline.presets import default_presets
 from image_svc.pipeline.types import Reason
 from image_svc.sandbox import Sandbox, SandboxLimits
-from tests.support import hostile, mutation
+from tests.support import hostile, largest, mutation
 from tests.support.trial import Trial, attempt
 
 # A child that dies of a file is retried once alone and then ours (FAILED); all else is the contract's.
@@ -119,6 +120,13 @@ async def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     started = time.monotonic()
     tally = Tally()
+    sys.stdout.write("the largest file of every kind that the caps admit\n")
+    async with await Sandbox.start() as sandbox:
+        for name in largest.QUICK | largest.SLOW:
+            megapixels, trial = await largest.largest(sandbox, name, default_presets())
+            sys.stdout.write(f"  {name:42}{megapixels:5.1f} MP {trial.peak_memory >> 20:5} MiB  {trial.verdict}\n")
+            if trial.verdict != "READY":
+                tally.wrong.append(f"the largest {name}: {trial.verdict}: {trial.detail}")
     async with await Sandbox.start() as sandbox:
         processes = (sandbox.helper_process, _own_process())
         sys.stdout.write("files made to harm, and every sample cut at every percent\n")

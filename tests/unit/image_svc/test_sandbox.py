@@ -386,29 +386,3 @@ def test_the_command_develops_local_files(tmp_path_factory: pytest.TempPathFacto
     assert lines[1]["reason"] == "not_an_image"
     assert (folder / "out" / "good.thumb.webp").stat().st_size == lines[0]["variants"][0]["size"]
     assert done.returncode == 1
-
-
-def just_under_the_cap(mode: str, format_: str, megapixels: float, **options: object) -> bytes:
-    side = int((megapixels * 1e6) ** 0.5)
-    return encoded(_NOISE.reduce(100).convert(mode).resize((side, side), Image.Resampling.NEAREST), format_, **options)
-
-
-@pytest.mark.parametrize(
-    ("mode", "format_", "megapixels", "options"),
-    [
-        ("RGB", "JPEG", 99.9, {"progressive": True, "subsampling": 0}),
-        ("RGBA", "PNG", 82, {"compress_level": 1}),
-        ("LA", "PNG", 55, {"compress_level": 1}),
-        ("RGB", "WEBP", 41, {"method": 0}),
-    ],
-    ids=["progressive JPEG", "PNG with alpha", "grey PNG with alpha", "WebP"],
-)
-async def test_what_the_caps_admit_fits_into_the_memory_limit(
-    sandbox: Sandbox, mode: str, format_: str, megapixels: float, options: dict[str, object]
-) -> None:
-    source = memory(just_under_the_cap(mode, format_, megapixels, **options))
-    try:
-        with await sandbox.develop(source, None, default_presets()) as developed:
-            assert developed.peak_memory > 500 * 2**20  # the cap is not far below what would fit, either
-    finally:
-        os.close(source)
