@@ -28,22 +28,20 @@ class Readiness:
     @property
     def ready(self) -> bool:
         """Whether every service behind that we cannot do without is reached, and this process does not drain."""
-        return self.suffices(self.reached)
-
-    def suffices(self, reached: Mapping[str, bool], tested: str = "") -> bool:
-        """Whether one can serve with what is reached; `tested` is a service that must be among it in any case."""
         return not self.draining and all(
-            answer for name, answer in reached.items() if name not in self._optional or name == tested
+            reached for name, reached in self.reached.items() if name not in self._optional
         )
 
-    async def ask(self, tested: str = "") -> dict[str, bool]:
-        """What all of them say now. Of the service `tested` a new version is asked, where one is being rolled out."""
-        answers = await asyncio.gather(*(health.check(self._seconds, tested) for health in self._services.values()))
-        return dict(zip(self._services, answers, strict=True))
+    async def test(self, name: str) -> bool:
+        """Whether a service behind is well in its new version, where one is being rolled out. The others do not count:
+        one that is broken must not stand in the way of another one's repair. KeyError for a service that is not behind.
+        """
+        return await self._services[name].check(self._seconds, name)
 
     async def check(self) -> None:
-        """Asks all of them once, and keeps what they say."""
-        for name, answer in (await self.ask()).items():
+        """Asks all of them once."""
+        answers = await asyncio.gather(*(health.check(self._seconds) for health in self._services.values()))
+        for name, answer in zip(self._services, answers, strict=True):
             if self.reached[name] != answer:
                 _log.info("service reached" if answer else "service not reached", name=name)
             self.reached[name] = answer

@@ -19,16 +19,19 @@ async def alive(_request: Request) -> Answer:
 
 async def ready(request: Request) -> Answer:
     """GET: the services behind can be reached and this process does not drain. With the header of a roll-out's test the
-    service that it names is asked anew, in its new version.
+    service that it names is asked anew, it alone, in its new version.
     """
     readiness = request.context.readiness
     tested = request.headers.get(TEST_HEADER, "")
-    reached = await readiness.ask(tested) if tested in readiness.reached else readiness.reached
-    if not readiness.suffices(reached, tested):
-        away = [name for name, answer in reached.items() if not answer]
+    if tested in readiness.reached:
+        if not await readiness.test(tested):
+            raise Refusal(Kind.UNAVAILABLE, f"Not reached: {tested}, under test.")
+        return reply({"status": "ready", "services": {tested: True}})
+    if not readiness.ready:
+        away = [name for name, reached in readiness.reached.items() if not reached]
         detail = "This process is stopping." if readiness.draining else f"Not reached: {', '.join(away)}."
         raise Refusal(Kind.UNAVAILABLE, detail)
-    return reply({"status": "ready", "services": reached})
+    return reply({"status": "ready", "services": readiness.reached})
 
 
 ROUTES: Final = (

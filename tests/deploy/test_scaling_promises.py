@@ -218,7 +218,7 @@ def test_a_service_that_can_grow_no_further_raises_an_alarm(prod: Templates, env
     for service in SERVICES:
         alarm = only(prod["Services"], "AWS::CloudWatch::Alarm", AlarmName=f"darkroom-prod-{service}-at-maximum")
         assert alarm["Threshold"] == getattr(env, service).max_tasks
-        assert alarm["MetricName"] == "RunningTaskCount"
+        assert alarm["MetricName"] == "DesiredTaskCount"
 
 
 def test_where_there_is_no_month_end_nothing_is_scheduled_but_the_upkeep(dev: Templates) -> None:

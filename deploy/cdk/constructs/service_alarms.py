@@ -76,11 +76,11 @@ class Alarms(Construct):
             f"{service}-at-maximum",
             f"{service} runs as many tasks as it may. More load makes it slower: raise {service}.max_tasks?",
             namespace="ECS/ContainerInsights",
-            metric="RunningTaskCount",
+            metric="DesiredTaskCount",  # what runs is twice as much in a blue/green rollout
             dimensions={"ClusterName": cluster, "ServiceName": service},
             statistic="Minimum",
             threshold=maximum,
-            minutes=10,  # longer than a blue/green rollout runs both versions without traffic on one
+            minutes=10,
         )
 
     def dead_schedules(self, queue: str) -> None:

@@ -33,6 +33,7 @@ async def test_a_roll_out_tests_a_new_version_by_readiness(gateway: Gateway) -> 
     assert await tested("metadata_svc") == 503
     assert readiness.ready, "what a test saw says nothing of the version that serves"
     assert await tested("image_svc") == 503
+    assert await tested("presign_svc") == 200, "a broken service does not stand in the way of another one's repair"
     metadata.asked.clear()
     assert await tested("nothing-of-ours") == 200
     assert metadata.asked == []
