@@ -100,12 +100,15 @@ images-base: setup ## a base image by debootstrap, where no registry can be reac
 images-test: setup ## start all four as ECS would, send a photograph through them, end them (TAG=tag)
 	@$(PY) -m deploy.images.trial $(if $(TAG),--tag $(TAG))
 
-deploy: setup ## to AWS: STAGE=dev; PLAN=1 only says what would be done; TAG=tag BASE=image; prod needs CONFIRM=prod
+deploy: setup ## to AWS: STAGE=dev; PLAN=1 or CHANGES=1 only look; TAG=tag BASE=image; prod needs CONFIRM=prod
 	@$(PY) -m deploy.rollout $(or $(STAGE),$(error STAGE is not set; e.g. make deploy STAGE=dev PLAN=1)) \
 	    $(if $(TAG),--tag $(TAG)) $(if $(BASE),--base $(BASE)) $(if $(CONFIRM),--confirm $(CONFIRM)) \
-	    $(if $(PLAN),--plan) $(if $(ACCEPT_LOSS),--accept-loss $(ACCEPT_LOSS))
+	    $(if $(PLAN),--plan) $(if $(CHANGES),--changes) $(if $(ACCEPT_LOSS),--accept-loss $(ACCEPT_LOSS))
 
-.PHONY: fuzz-imaging
+.PHONY: contact-sheet fuzz-imaging
+contact-sheet: setup ## every output of the corpus, or of FILES=, on one page and in one picture: .local/contact-sheet
+	@$(PY) -m tests.sheet $(FILES)
+
 fuzz-imaging: setup ## 10,000 mutated files (N=), and all that were made to harm, through the sandbox; stops by itself
 	@$(PY) -W ignore -m tests.fuzz $(if $(N),--files $(N)) $(if $(SEED),--seed $(SEED))
 
