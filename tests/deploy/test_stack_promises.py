@@ -9,7 +9,7 @@ import pytest
 from deploy.cdk import api_document, settings, templates
 from tests.support import openapi
 from tests.support.environments import OWNERS
-from tests.support.templates import Template, resources, statements
+from tests.support.templates import Template, listed, resources, roles, statements
 
 
 @pytest.mark.parametrize("stack", templates.STACKS)
@@ -77,6 +77,20 @@ def test_a_key_of_our_own_encrypts_all_that_is_stored_and_lets_events_and_alarms
     for group in logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]:
         assert "darkroom" in group.split(":log-group:")[1]
     assert core["Resources"][name]["DeletionPolicy"] == "Retain"
+
+
+def test_whoever_signs_or_moves_objects_may_use_our_own_key_because_s3_acts_for_the_signer(
+    with_kms: dict[str, Template],
+) -> None:
+    granted = {
+        role: set(statement["Action"])
+        for role, statement in roles(with_kms["Services"])
+        if any(action.startswith("kms:") for action in listed(statement["Action"]))
+    }
+    for service in ("presign", "image", "metadata"):  # PUT, GET and multipart; objects; queue, topic and secrets
+        (actions,) = [given for role, given in granted.items() if role.startswith(f"{service}svcTaskRole")]
+        assert actions == {"kms:GenerateDataKey", "kms:Decrypt"}
+    assert not [role for role in granted if role.startswith("gatewayTaskRole")]
 
 
 def test_buckets_queues_and_topics_speak_tls_only(prod: dict[str, Template]) -> None:
