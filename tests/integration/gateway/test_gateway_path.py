@@ -72,7 +72,9 @@ async def test_an_image_is_registered_uploaded_waited_for_and_fetched(house: Hou
             assert (response.status, len(await response.read())) == (200, variant["size"])
         redirect = await house.call("GET", f"/v1/images/{image_id}/variants/{variant['name']}", key=key)
         assert (redirect.status, redirect.headers["location"]) == (302, variant["url"]), "one URL in a window"
-    assert (await house.call("GET", f"/v1/images/{image_id}/variants/large", key=key)).status == 404
+    assert (await house.call("GET", f"/v1/images/{image_id}/variants/unknown", key=key)).status == 404
+    away = await house.call("GET", f"/v1/images/{image_id}/variants/large", key=key)
+    assert (away.status, away.headers["retry-after"]) == (503, "1"), "image_svc does not run here"
     original = await house.call("GET", f"/v1/images/{image_id}/original", key=key)
     async with house.client.get(original.headers["location"]) as response:
         assert await response.read() == BYTES
