@@ -55,19 +55,19 @@ def _tag(given: str) -> str:
     return revision.commit[:12]
 
 
-def _settings(stage: str, confirmed: str, *, only_plan: bool) -> settings.Environment:
+def _settings(stage: str, confirmed: str, *, only_look: bool) -> settings.Environment:
     """The stage's settings, or why it may not be deployed."""
     if stage == "local":
         raise RolloutError("local is the cluster on this machine: make up")
-    if stage == "prod" and confirmed != "prod" and not only_plan:
-        raise RolloutError("this is production. PLAN=1 shows what would be done; CONFIRM=prod does it")
+    if stage == "prod" and confirmed != "prod" and not only_look:
+        raise RolloutError("this is production. PLAN=1 and CHANGES=1 show what would be done; CONFIRM=prod does it")
     now = datetime.now(UTC).replace(second=0, microsecond=0).isoformat()
     os.environ.setdefault(_AS_OF, now)
     return settings.load(stage)
 
 
 def _run(options: argparse.Namespace) -> None:
-    env = _settings(options.stage, options.confirm, only_plan=options.plan)
+    env = _settings(options.stage, options.confirm, only_look=options.plan or options.changes)
     tag = _tag(options.tag)
     with tempfile.TemporaryDirectory(prefix="darkroom-rollout-") as folder:
         with step(f"synth of {env.stage}"):
@@ -82,6 +82,10 @@ def _run(options: argparse.Namespace) -> None:
         env, stacks, tag, options.base or catalogue.DEFAULT_BASE, _clients(env.region), say, options.accept_loss
     )
     rollout.check()
+    if options.changes:
+        rollout.preview()
+        say("Nothing was changed.")
+        return
     rollout.run()
     say(f"{env.stage} runs {tag}: {rollout.outputs['Edge']['ApiUrl']}")
 
@@ -94,6 +98,7 @@ def main() -> int:
     parser.add_argument("--base", default="", help="a Debian 12 image to build on")
     parser.add_argument("--confirm", default="", help="prod, for production")
     parser.add_argument("--plan", action="store_true", help="only say what would be done; needs no credentials")
+    parser.add_argument("--changes", action="store_true", help="only say what each change set would do")
     parser.add_argument("--accept-loss", nargs="*", default=[], metavar="ID", help="may be removed or replaced")
     try:
         _run(parser.parse_args())

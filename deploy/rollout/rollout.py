@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import socket
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,6 +59,15 @@ class Rollout:
             self._take(step)
             self.say(f"    done in {time.monotonic() - started:.0f} s")
 
+    def preview(self) -> None:
+        """What each stack's change set would do; executes none of them. Raises `RolloutError`."""
+        stacks = self._formation()
+        by_unit = {stack.unit: stack for stack in self.assembly}
+        bucket = stacks.outputs(by_unit["Registry"].name).get("TemplatesBucket", "")
+        for step in ORDER:
+            if step.kind == "stack":
+                stacks.preview(by_unit[step.name], self._parameters(by_unit[step.name]), bucket)
+
     def _take(self, step: Step) -> None:
         match step.kind:
             case "stack":
@@ -77,9 +86,12 @@ class Rollout:
         found = [stack for stack in self.assembly if stack.unit == unit]
         if not found:
             raise RolloutError(f"the synth of {self.env.stage} has no stack {unit}")
-        stacks = Stacks(self.clients("cloudformation"), self.clients("s3"), self.say, self.pause)
+        stacks = self._formation()
         bucket = self.outputs.get("Registry", {}).get("TemplatesBucket", "")
         self.outputs[unit] = stacks.deploy(found[0], self._parameters(found[0]), bucket, self.accepted)
+
+    def _formation(self) -> Stacks:
+        return Stacks(self.clients("cloudformation"), self.clients("s3"), self.say, self.pause)
 
     def _parameters(self, stack: Stack) -> Mapping[str, str]:
         return {"ImageTag": self.tag} if "ImageTag" in stack.parameters else {}
@@ -94,7 +106,10 @@ class Rollout:
         )
 
     def _answers(self, url: str) -> None:
-        """Waits until the API answers. Raises `RolloutError` where it does not."""
+        """Waits until the API answers. Raises `RolloutError` where it does not.
+
+        A name of one's own that nobody resolves yet is no failure: its entry can be made only now.
+        """
         address = url.rstrip("/") + _PATH
         deadline = time.monotonic() + _ANSWERS
         while True:
@@ -102,7 +117,11 @@ class Rollout:
                 with urllib.request.urlopen(address, timeout=10):  # noqa: S310  # CloudFormation's own output
                     self.say(f"    {url.rstrip('/')} answers")
                     return
-            except (urllib.error.URLError, OSError) as error:
+            except OSError as error:  # what urllib raises is one
+                target = self.outputs["Edge"].get("DomainTarget")
+                if target and isinstance(getattr(error, "reason", None), socket.gaierror):
+                    self.say(f"    {url} does not resolve yet: make a DNS entry that leads to {target}")
+                    return
                 if time.monotonic() > deadline:
                     raise RolloutError(f"{address} does not answer: {error}") from None
             time.sleep(self.pause)

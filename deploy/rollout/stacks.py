@@ -65,6 +65,26 @@ class Stacks:
             raise RolloutError(f"{stack.name} is gone: somebody has deleted it meanwhile")
         return outputs(found)
 
+    def preview(self, stack: Stack, parameters: Mapping[str, str], bucket: str) -> None:
+        """Says what `deploy` would change, and changes nothing. Raises `RolloutError`."""
+        found = self._describe(stack.name)
+        if found is None or found["StackStatus"] in {"REVIEW_IN_PROGRESS", *_NEVER_MADE}:
+            self.say(f"    {stack.name}: would be made, with {stack.resources} resources")
+            return
+        if found["StackStatus"].endswith("_IN_PROGRESS"):
+            raise RolloutError(f"{stack.name} is {found['StackStatus']}: try again when that is over")
+        change_set = self._propose(stack, parameters, bucket, "UPDATE")
+        if change_set is None:
+            self.say(f"    {stack.name}: nothing to change")
+            return
+        self._show(stack, change_set)
+        self.formation.delete_change_set(StackName=stack.name, ChangeSetName=change_set["ChangeSetName"])
+
+    def outputs(self, name: str) -> dict[str, str]:
+        """The outputs of a stack as it is; none where it is not."""
+        found = self._describe(name)
+        return {} if found is None else outputs(found)
+
     def _prepare(self, name: str) -> str:
         """The type of change set that the stack's state asks for, once it is in one that takes a change set."""
         found = self._settled(name)
@@ -135,10 +155,13 @@ class Stacks:
             found["Changes"] += page["Changes"]
         return {**found, "Changes": found.get("Changes", []), "ChangeSetName": name}
 
-    def _refuse_losses(self, stack: Stack, change_set: Mapping[str, Any], accepted: Collection[str]) -> None:
+    def _show(self, stack: Stack, change_set: Mapping[str, Any]) -> None:
         self.say(f"    {stack.name}: {len(change_set['Changes'])} change(s)")
         for line in changes.lines(change_set["Changes"]):
             self.say(f"      {line}")
+
+    def _refuse_losses(self, stack: Stack, change_set: Mapping[str, Any], accepted: Collection[str]) -> None:
+        self._show(stack, change_set)
         if lost := sorted(set(changes.losses(change_set["Changes"])) - set(accepted)):
             self.formation.delete_change_set(StackName=stack.name, ChangeSetName=change_set["ChangeSetName"])
             raise RolloutError(

@@ -75,9 +75,8 @@ class Tasks:
 
     def _deployment(self, cluster: str, service: str) -> str:
         """The state of the latest deployment; empty for a service that was never deployed anew."""
-        answer = self.ecs.list_service_deployments(cluster=cluster, service=service, maxResults=1)
-        found = answer["serviceDeployments"]
-        return str(found[0]["status"]) if found else ""
+        found = self.ecs.list_service_deployments(cluster=cluster, service=service)["serviceDeployments"]
+        return str(max(found, key=lambda deployment: deployment["createdAt"])["status"]) if found else ""
 
     def _going(self, definition: str) -> str:
         """A task of that definition's family that a roll-out before this one has left running."""

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from deploy.cdk import settings
 from deploy.cdk.settings import EMULATOR_ACCOUNT
@@ -77,7 +78,7 @@ class Ecs:
 
     def list_service_deployments(self, *, service: str, **_: Any) -> dict[str, Any]:
         self._done.append(f"settled {service}")
-        return {"serviceDeployments": [{"status": "SUCCESSFUL"}]}
+        return {"serviceDeployments": [{"status": "SUCCESSFUL", "createdAt": 1}]}
 
 
 @pytest.fixture
@@ -191,6 +192,10 @@ def test_everything_happens_in_order_a_repetition_changes_nothing_and_a_new_tag_
     place.done.clear()
     place.rollout().run()
     assert [line for line in place.done if "change" in line] == []
+    place.rollout("v2").preview()
+    assert [line for line in place.done if "change" in line] == made(place, "cluster", "services")
+    assert place.parameter("Services") == "v1"
+    place.done.clear()
     place.rollout("v2").run()
     assert [line for line in place.done if "change" in line] == made(place, "cluster", "services")
     assert place.parameter("Services") == "v2"
@@ -207,6 +212,21 @@ def test_after_a_failure_the_same_command_goes_on_and_no_contracting_migration_r
     place.rollout().run()
     assert [line for line in place.done if "change" in line] == made(place, "services", "edge")
     assert "task post" in place.done
+
+
+def test_a_preview_of_an_empty_account_makes_nothing(place: Place) -> None:
+    place.rollout().preview()
+    with pytest.raises(ClientError, match="does not exist"):
+        place.client("cloudformation").describe_stacks(StackName=f"darkroom-{place.stage}-core")
+
+
+def test_a_name_that_nobody_resolves_yet_is_told_with_where_it_must_lead(place: Place) -> None:
+    rollout = place.rollout()
+    said: list[str] = []
+    rollout.say = said.append
+    rollout.outputs["Edge"] = {"ApiUrl": "https://api.invalid", "DomainTarget": "d-1.execute-api.example.com"}
+    rollout.run([plan.ORDER[-1]])
+    assert "make a DNS entry that leads to d-1.execute-api.example.com" in said[1]
 
 
 def test_credentials_of_another_account_change_nothing(place: Place) -> None:
@@ -282,7 +302,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *ar
     ("arguments", "said"),
     [
         (["local"], "make up"),
-        (["prod"], "this is production. PLAN=1 shows what would be done; CONFIRM=prod does it"),
+        (["prod"], "this is production. PLAN=1 and CHANGES=1 show what would be done; CONFIRM=prod does it"),
         (["prod", "--confirm", "yes"], "CONFIRM=prod"),
         (["dev", "--tag", "not a tag"], "TAG=not a tag: letters"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import botocore.session
@@ -167,8 +168,9 @@ def services(place: Place, *states: tuple[str, ...]) -> None:
     place.ecs_answers.add_response("list_services", {"serviceArns": arns}, {"cluster": CLUSTER})
     for arn, looks in zip(arns, states, strict=True):
         for state in looks:
-            expected = {"cluster": CLUSTER, "service": arn, "maxResults": 1}
-            answer = {"serviceDeployments": [{"status": state}]}
+            expected = {"cluster": CLUSTER, "service": arn}
+            older = {"status": "STOPPED", "createdAt": datetime(2026, 1, 1, tzinfo=UTC)}
+            answer = {"serviceDeployments": [older, {"status": state, "createdAt": datetime(2026, 1, 2, tzinfo=UTC)}]}
             place.ecs_answers.add_response("list_service_deployments", answer, expected)
 
 

@@ -105,6 +105,21 @@ def test_containers_run_without_a_right_they_do_not_need() -> None:
     assert "secret" not in text
 
 
+def test_runc_alone_gives_no_more_rights_than_the_others() -> None:
+    bundle = containers._bundle("/root-fs", ["A=1"], ["/usr/bin/python3", "-V"], "/app")
+    assert bundle["root"] == {"path": "/root-fs", "readonly": True}
+    process = bundle["process"]
+    assert (process["user"], process["args"], process["env"]) == (
+        {"uid": 10001, "gid": 10001},
+        ["/usr/bin/python3", "-V"],
+        ["A=1"],
+    )
+    assert not any(process["capabilities"].values())
+    writable = {mount["destination"] for mount in bundle["mounts"] if mount["type"] == "tmpfs"}
+    assert writable == {"/dev", "/dev/shm"}
+    assert "network" not in {namespace["type"] for namespace in bundle["linux"]["namespaces"]}
+
+
 def test_without_an_engine_that_runs_images_each_is_told_with_what_it_said(program: Program) -> None:
     program("podman", "echo 'crun: cannot mount' >&2; exit 126")
     with pytest.raises(
