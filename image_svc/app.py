@@ -31,7 +31,7 @@ from image_svc.worker.orders import Orders
 from image_svc.worker.protection import ProtectionLimits, keep_protected
 from image_svc.worker.slots import Slots
 from image_svc.worker.watchdog import watchdog
-from runtime import aws, lifecycle
+from runtime import aws, aws_http, lifecycle
 from runtime.grpc_server import serving
 from runtime.lifecycle import Lifecycle
 from runtime.settings import SettingsError, load, reader
@@ -120,23 +120,26 @@ async def _sandbox(stack: AsyncExitStack, settings: Settings) -> Sandbox:
 
 
 async def _store(stack: AsyncExitStack, session: AioSession, settings: Settings) -> S3ObjectStore:
-    client = await aws.client(
+    removals = await aws.on_first_use(
         stack,
-        session,
-        "s3",
-        settings,
-        connections=settings.in_hand * _CONNECTIONS_PER_JOB + settings.render_slots,
-        also=s3_adapter.config(settings.s3_addressing_style),
+        lambda own: aws.client(own, session, "s3", settings, also=s3_adapter.config(settings.s3_addressing_style)),
     )
-    store = S3ObjectStore(client, incoming_bucket=settings.incoming_bucket, media_bucket=settings.media_bucket)
+    connections = settings.in_hand * _CONNECTIONS_PER_JOB + settings.render_slots
+    store = S3ObjectStore(
+        await aws_http.opened(stack, session, "s3", settings, connections=connections),
+        removals,
+        incoming_bucket=settings.incoming_bucket,
+        media_bucket=settings.media_bucket,
+        path_style=settings.s3_addressing_style == "path",
+    )
     await _verified(store)
     return store
 
 
 async def _queues(stack: AsyncExitStack, session: AioSession, settings: Settings) -> tuple[SqsQueue, SqsQueue]:
     # One connection for each message's acknowledgement, one each for the two long polls, one for requeueing.
-    client = await aws.client(stack, session, "sqs", settings, connections=settings.in_hand + 3)
-    queues = SqsQueue(client, settings.queue_url), SqsQueue(client, settings.dlq_url)
+    http = await aws_http.opened(stack, session, "sqs", settings, connections=settings.in_hand + 3)
+    queues = SqsQueue(http, settings.queue_url), SqsQueue(http, settings.dlq_url)
     for queue in queues:
         await _verified(queue)
     return queues

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession, get_session
@@ -11,11 +13,13 @@ from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # Seconds. Within a region a connection takes milliseconds; SQS long polling holds an answer for up to 20 s.
-_CONNECT_TIMEOUT: Final = 3
-_READ_TIMEOUT: Final = 30
+CONNECT_TIMEOUT: Final = 3
+READ_TIMEOUT: Final = 30
 _ATTEMPTS: Final = 3
 # botocore composes its own anew for every request, which is a tenth of all that a call costs.
-_USER_AGENT: Final = "darkroom"
+USER_AGENT: Final = "darkroom"
+
+_T = TypeVar("_T")
 
 
 class AwsSettings(BaseSettings):
@@ -52,10 +56,10 @@ async def client(
     `also` overrides what is set here.
     """
     config = AioConfig(
-        connect_timeout=_CONNECT_TIMEOUT,
-        read_timeout=_READ_TIMEOUT,
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
         max_pool_connections=connections,
-        user_agent=_USER_AGENT,
+        user_agent=USER_AGENT,
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         signature_version="s3v4" if service == "s3" else None,
         s3={"addressing_style": settings.s3_addressing_style} if service == "s3" else None,
@@ -68,3 +72,22 @@ async def client(
             config=config if also is None else config.merge(also),
         )
     )
+
+
+async def on_first_use(
+    stack: AsyncExitStack, make: Callable[[AsyncExitStack], Awaitable[_T]]
+) -> Callable[[], Awaitable[_T]]:
+    """What `make` makes, once it is asked for: a client of a rare call costs megabytes. It closes in the place on
+    `stack` where this stands, whenever it was made.
+    """
+    inner = await stack.enter_async_context(AsyncExitStack())
+    lock = asyncio.Lock()
+    made: list[_T] = []
+
+    async def get() -> _T:
+        async with lock:
+            if not made:
+                made.append(await make(inner))
+        return made[0]
+
+    return get

@@ -19,6 +19,7 @@ from botocore.exceptions import (
 )
 
 from image_svc.ports import Unreachable
+from runtime.aws_http import Refused
 
 _AWAY: Final = (
     ConnectionError,
@@ -37,8 +38,10 @@ _THEIRS: Final = frozenset(
 _SERVER_ERROR: Final = 500
 
 
-def code_of(error: ClientError) -> str:
+def code_of(error: ClientError | Refused) -> str:
     """AWS's name for the error, or the HTTP status where the answer had no body (HEAD)."""
+    if isinstance(error, Refused):
+        return error.code
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
@@ -54,6 +57,10 @@ def reaching(what: str) -> Iterator[None]:
         if status >= _SERVER_ERROR or code_of(error) in _THEIRS:
             raise Unreachable(f"{what}: {code_of(error)}") from error
         raise
+    except Refused as error:
+        if error.status >= _SERVER_ERROR or error.code in _THEIRS:
+            raise Unreachable(f"{what}: {error}") from error
+        raise
 
 
-__all__ = ["BotoCoreError", "ClientError", "code_of", "reaching"]
+__all__ = ["BotoCoreError", "ClientError", "Refused", "code_of", "reaching"]

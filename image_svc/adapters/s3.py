@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import quote
 
+import aiohttp
 from aiobotocore.config import AioConfig
 
-from image_svc.adapters.aws_errors import ClientError, code_of, reaching
+from image_svc.adapters.aws_errors import Refused, reaching
 from image_svc.ports import ObjectMissing, Original, Unreachable
+from runtime.aws_http import NO_BODY, AwsHttp
 
 
 def config(addressing_style: str) -> AioConfig:
-    """How the client is to be made. Originals are hashed against what was announced, and a variant's own SHA-256 is
-    part of what is signed: checksums and payload hashes of botocore's on top would go over every byte again.
-    """
+    """How a client for removals and listings is to be made."""
     return AioConfig(
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
@@ -25,8 +27,6 @@ def config(addressing_style: str) -> AioConfig:
     )
 
 
-# Bytes of one read. Large enough that the loop turns little, small beside any image.
-_CHUNK: Final = 256 * 1024
 # A variant's key names its content, so it may be kept for good; only by who fetched it, because its URL is a secret.
 _CACHE_CONTROL: Final = "private, max-age=31536000, immutable"
 _MISSING: Final = frozenset({"NoSuchKey", "404"})
@@ -34,96 +34,126 @@ _THERE: Final = frozenset({"PreconditionFailed", "412"})
 # Two writers of one new key at the same moment: S3 asks the later one to come again.
 _BUSY: Final = frozenset({"ConditionalRequestConflict", "409"})
 _S3: Final = "S3"
+_SERVER_ERROR: Final = 500
+_UNQUOTED: Final = "/~"  # beside letters, digits and -._: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 
 
 class _OpenOriginal:
-    def __init__(self, answer: dict[str, Any]) -> None:
-        self.size = int(answer["ContentLength"])
-        self._body = answer["Body"]
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self.size = int(answer.headers["content-length"])
+        self._content = answer.content
 
     async def chunks(self) -> AsyncIterator[bytes]:
         while True:
             with reaching(_S3):
-                chunk: bytes = await self._body.read(_CHUNK)  # what is there, up to so much
+                chunk = await self._content.readany()  # what is there
             if not chunk:
                 return
             yield chunk
 
 
 class S3ObjectStore:
-    """`ObjectStore` over one S3 client made with `config`."""
+    """`ObjectStore`. What each image needs goes over `http`; `s3` gives a client, made with `config`, for removals.
 
-    def __init__(self, s3: Any, *, incoming_bucket: str, media_bucket: str) -> None:
+    `path_style`: the bucket is the first part of the path and not of the host, as emulators have it.
+    """
+
+    def __init__(
+        self,
+        http: AwsHttp,
+        s3: Callable[[], Awaitable[Any]],
+        *,
+        incoming_bucket: str,
+        media_bucket: str,
+        path_style: bool,
+    ) -> None:
+        self._http = http
         self._s3 = s3
         self._incoming = incoming_bucket
         self._media = media_bucket
+        self._path_style = path_style
 
     async def verify(self) -> None:
         """Raises `Unreachable`, or `LookupError` naming a bucket that is not there or not ours to use."""
         for bucket in (self._incoming, self._media):
             with reaching(_S3):
                 try:
-                    await self._s3.head_bucket(Bucket=bucket)
-                except ClientError as error:
-                    if code_of(error).startswith("5"):
+                    async with self._send("HEAD", bucket, ""):
+                        pass
+                except Refused as error:
+                    if error.status >= _SERVER_ERROR:
                         raise
                     raise LookupError(f"bucket {bucket!r} cannot be used: {error}") from None
 
     @asynccontextmanager
     async def original(self, key: str) -> AsyncIterator[Original]:
         """See `ObjectStore`. Leaving early drops the connection instead of reading the rest."""
-        with reaching(_S3):
-            try:
-                answer = await self._s3.get_object(Bucket=self._incoming, Key=key)
-            except ClientError as error:
-                if code_of(error) in _MISSING:
-                    raise ObjectMissing(key) from None
-                raise
-        try:
+        async with AsyncExitStack() as stack:
+            with reaching(_S3):
+                try:
+                    answer = await stack.enter_async_context(self._send("GET", self._incoming, key))
+                except Refused as error:
+                    if error.code in _MISSING:
+                        raise ObjectMissing(key) from None
+                    raise
             yield _OpenOriginal(answer)
-        finally:
-            answer["Body"].close()
 
     async def has_original(self, key: str) -> bool:
         """See `ObjectStore`."""
-        return await self._has(self._incoming, key)
+        return await self._size(self._incoming, key) is not None
 
     async def has_variant(self, key: str) -> bool:
         """See `ObjectStore`."""
-        return await self._has(self._media, key)
+        return await self._size(self._media, key) is not None
 
-    async def _has(self, bucket: str, key: str) -> bool:
+    async def _size(self, bucket: str, key: str) -> int | None:
+        """Bytes of an object; None where there is none."""
         with reaching(_S3):
             try:
-                await self._s3.head_object(Bucket=bucket, Key=key)
-            except ClientError as error:
-                if code_of(error) in _MISSING:
-                    return False
+                async with self._send("HEAD", bucket, key) as answer:
+                    return int(answer.headers["content-length"])
+            except Refused as error:
+                if error.code in _MISSING:
+                    return None
                 raise
-        return True
 
     async def put_variant(self, key: str, body: bytes, content_type: str) -> int:
-        """See `ObjectStore`. S3 checks the bytes against their SHA-256 on arrival."""
-        digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+        """See `ObjectStore`. S3 checks the bytes against their SHA-256, which is signed, on arrival."""
+        digest = hashlib.sha256(body).digest()
+        headers = {
+            "cache-control": _CACHE_CONTROL,
+            "content-type": content_type,
+            "if-none-match": "*",
+            "x-amz-checksum-sha256": base64.b64encode(digest).decode(),
+        }
         with reaching(_S3):
             try:
-                await self._s3.put_object(
-                    Bucket=self._media,
-                    Key=key,
-                    Body=body,
-                    ContentType=content_type,
-                    CacheControl=_CACHE_CONTROL,
-                    ChecksumSHA256=digest,
-                    IfNoneMatch="*",
-                )
-            except ClientError as error:
-                if code_of(error) in _BUSY:
-                    raise Unreachable(f"S3: {code_of(error)}") from None
-                if code_of(error) not in _THERE:
+                async with self._send("PUT", self._media, key, headers=headers, body=body, digest=digest):
+                    return len(body)
+            except Refused as error:
+                if error.code in _BUSY:
+                    raise Unreachable(f"S3: {error}") from None
+                if error.code not in _THERE:
                     raise
-                there = await self._s3.head_object(Bucket=self._media, Key=key)
-                return int(there["ContentLength"])
-        return len(body)
+        size = await self._size(self._media, key)
+        if size is None:
+            raise Unreachable("S3: an object was there and is gone")
+        return size
+
+    def _send(
+        self,
+        method: str,
+        bucket: str,
+        key: str,
+        *,
+        headers: Mapping[str, str] = MappingProxyType({}),
+        body: bytes = b"",
+        digest: bytes = NO_BODY,
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        path = f"/{quote(key, safe=_UNQUOTED)}"
+        if self._path_style:
+            return self._http.send(method, f"/{bucket}{path}", headers, body, digest)
+        return self._http.send(method, path, headers, body, digest, subdomain=bucket)
 
     async def remove_original(self, key: str) -> None:
         """See `ObjectStore`."""
@@ -137,7 +167,8 @@ class S3ObjectStore:
 
     async def _remove(self, bucket: str, prefix: str, *, exact: bool) -> None:
         with reaching(_S3):
-            async for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
+            s3 = await self._s3()
+            async for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
                 found = [
                     {"Key": version["Key"], "VersionId": version["VersionId"]}
                     for version in (*page.get("Versions", ()), *page.get("DeleteMarkers", ()))
@@ -145,6 +176,6 @@ class S3ObjectStore:
                 ]
                 if not found:
                     continue
-                answer = await self._s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
+                answer = await s3.delete_objects(Bucket=bucket, Delete={"Objects": found, "Quiet": True})
                 for left in answer.get("Errors", ()):
                     raise RuntimeError(f"S3 did not remove {left.get('Key')!r}: {left.get('Code')}")

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from image_svc.adapters.aws_errors import ClientError, code_of, reaching
+import msgspec
+
+from image_svc.adapters.aws_errors import Refused, reaching
 from image_svc.domain.model import Message
 from image_svc.ports import ReceiptLost
+from runtime.aws_http import AwsHttp
 
 _SQS: Final = "SQS"
+_SERVER_ERROR: Final = 500
+_JSON: Final = "application/x-amz-json-1.0"
+_answers: Final = msgspec.json.Decoder(dict[str, Any])
 # The longest that SQS hides a message for.
 _LONGEST: Final = 43_200
 # The receipt is no longer good: the message was deleted, became visible, or was received again.
@@ -25,27 +32,27 @@ _LOST: Final = frozenset(
 
 
 class SqsQueue:
-    """`Queue` over an SQS client."""
+    """`Queue` in SQS's JSON protocol."""
 
-    def __init__(self, sqs: Any, url: str) -> None:
-        self._sqs = sqs
+    def __init__(self, http: AwsHttp, url: str) -> None:
+        self._http = http
         self._url = url
 
     async def verify(self) -> None:
         """Raises `Unreachable`, or `LookupError` where there is no such queue or it is not ours to use."""
         with reaching(_SQS):
             try:
-                await self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=["QueueArn"])
-            except ClientError as error:
-                if code_of(error).startswith("5"):
+                await self._call("GetQueueAttributes", AttributeNames=["QueueArn"])
+            except Refused as error:
+                if error.status >= _SERVER_ERROR:
                     raise
                 raise LookupError(f"queue {self._url!r} cannot be used: {error}") from None
 
     async def receive(self, *, most: int, wait: float, visibility: float) -> list[Message]:
         """See `Queue`."""
         with reaching(_SQS):
-            answer = await self._sqs.receive_message(
-                QueueUrl=self._url,
+            answer = await self._call(
+                "ReceiveMessage",
                 MaxNumberOfMessages=most,
                 WaitTimeSeconds=math.floor(wait),
                 VisibilityTimeout=_whole(visibility),
@@ -66,8 +73,8 @@ class SqsQueue:
     async def delete(self, receipts: Sequence[str]) -> list[str]:
         """See `Queue`."""
         with reaching(_SQS):
-            answer = await self._sqs.delete_message_batch(
-                QueueUrl=self._url,
+            answer = await self._call(
+                "DeleteMessageBatch",
                 Entries=[{"Id": str(number), "ReceiptHandle": receipt} for number, receipt in enumerate(receipts)],
             )
         return [receipts[int(entry["Id"])] for entry in answer.get("Failed", ())]
@@ -76,27 +83,30 @@ class SqsQueue:
         """See `Queue`. Whole seconds, rounded up: that is all SQS has."""
         with reaching(_SQS):
             try:
-                await self._sqs.change_message_visibility(
-                    QueueUrl=self._url, ReceiptHandle=receipt, VisibilityTimeout=_whole(seconds)
-                )
-            except ClientError as error:
-                if code_of(error) in _LOST:
-                    raise ReceiptLost(code_of(error)) from None
+                await self._call("ChangeMessageVisibility", ReceiptHandle=receipt, VisibilityTimeout=_whole(seconds))
+            except Refused as error:
+                if error.code in _LOST:
+                    raise ReceiptLost(error.code) from None
                 raise
 
     async def waiting(self) -> int:
         """About how many messages wait to be received."""
         with reaching(_SQS):
-            answer = await self._sqs.get_queue_attributes(
-                QueueUrl=self._url, AttributeNames=["ApproximateNumberOfMessages"]
-            )
+            answer = await self._call("GetQueueAttributes", AttributeNames=["ApproximateNumberOfMessages"])
         return int(answer["Attributes"]["ApproximateNumberOfMessages"])
 
     async def send(self, body: str) -> str:
         """See `Queue`."""
         with reaching(_SQS):
-            answer = await self._sqs.send_message(QueueUrl=self._url, MessageBody=body)
+            answer = await self._call("SendMessage", MessageBody=body)
         return str(answer["MessageId"])
+
+    async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
+        body = msgspec.json.encode({"QueueUrl": self._url, **parameters})
+        headers = {"content-type": _JSON, "x-amz-target": f"AmazonSQS.{operation}"}
+        async with self._http.send("POST", "/", headers, body, hashlib.sha256(body).digest()) as answer:
+            content = await answer.read()
+        return _answers.decode(content) if content else {}
 
 
 def _whole(seconds: float) -> int:

@@ -21,7 +21,7 @@ from image_svc.adapters.sqs import SqsQueue
 from image_svc.ports import Unreachable
 from image_svc.reconcile.compare import Reconciler
 from image_svc.reconcile.settings import ReconcileSettings
-from runtime import aws, lifecycle
+from runtime import aws, aws_http, lifecycle
 from runtime.settings import SettingsError, load
 
 _log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ async def reconciler(
     s3 = await aws.client(
         stack, session, "s3", settings, connections=2, also=s3_adapter.config(settings.s3_addressing_style)
     )
-    sqs = await aws.client(stack, session, "sqs", settings, connections=1)
+    sqs = await aws_http.opened(stack, session, "sqs", settings, connections=1)
     inventory = S3Inventory(s3, incoming_bucket=settings.incoming_bucket, media_bucket=settings.media_bucket)
     queue = SqsQueue(sqs, settings.queue_url)
     for resource in (inventory, queue):

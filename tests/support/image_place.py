@@ -12,8 +12,12 @@ from typing import Any
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
+from deploy.local import localstack as launcher
 from image_svc.adapters.s3 import S3ObjectStore, config
 from image_svc.adapters.sqs import SqsQueue
+from runtime import aws_http
+from runtime.aws import AwsSettings
+from runtime.aws_http import AwsHttp
 from tests.support.eventually import eventually
 from tests.support.localstack import LocalStack
 
@@ -31,18 +35,19 @@ class Place:
     sqs: Any
     sns: Any
     secrets: Any
+    http: dict[str, AwsHttp]
 
     @property
     def store(self) -> S3ObjectStore:
-        return S3ObjectStore(self.s3, incoming_bucket=self.incoming, media_bucket=self.media)
+        return store(self.http["s3"], self.s3, self.incoming, self.media)
 
     @property
     def queue(self) -> SqsQueue:
-        return SqsQueue(self.sqs, self.queue_url)
+        return SqsQueue(self.http["sqs"], self.queue_url)
 
     @property
     def dead_letters(self) -> SqsQueue:
-        return SqsQueue(self.sqs, self.dlq_url)
+        return SqsQueue(self.http["sqs"], self.dlq_url)
 
     async def keys(self, bucket: str, prefix: str = "") -> dict[str, str]:
         """Every version of every object under a prefix: key and version to ETag; delete markers count."""
@@ -94,6 +99,7 @@ async def place(localstack: LocalStack, *, versioned: bool = False, notify: bool
                 )
             )
         s3, sqs = clients["s3"], clients["sqs"]
+        http = {name: await requests(stack, name, localstack.endpoint_url) for name in ("s3", "sqs")}
         dlq = await sqs.create_queue(QueueName=f"dlq-{name}")
         dlq_arn = await _arn(sqs, dlq["QueueUrl"])
         redrive = json.dumps({"deadLetterTargetArn": dlq_arn, "maxReceiveCount": 20})
@@ -129,7 +135,23 @@ async def place(localstack: LocalStack, *, versioned: bool = False, notify: bool
             sqs=sqs,
             sns=clients["sns"],
             secrets=clients["secretsmanager"],
+            http=http,
         )
+
+
+def store(http: AwsHttp, s3: Any, incoming: str, media: str) -> S3ObjectStore:
+    """The two buckets of an emulator."""
+
+    async def removals() -> Any:
+        return s3
+
+    return S3ObjectStore(http, removals, incoming_bucket=incoming, media_bucket=media, path_style=True)
+
+
+async def requests(stack: AsyncExitStack, service: str, endpoint_url: str) -> AwsHttp:
+    """Requests to a service somewhere, with the credentials of this process's environment."""
+    where: dict[str, Any] = {"AWS_ENDPOINT_URL": endpoint_url, "AWS_REGION": launcher.REGION}
+    return await aws_http.opened(stack, get_session(), service, AwsSettings(**where), connections=20)
 
 
 async def _arn(sqs: Any, url: str) -> str:

@@ -10,19 +10,16 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
-from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session
 
-from image_svc.adapters.s3 import S3ObjectStore
 from image_svc.adapters.sqs import SqsQueue
 from image_svc.domain.messages import Created, Ignored, parse
 from image_svc.ports import ObjectMissing, ObjectStore, Queue, ReceiptLost, Unreachable
-from tests.support.image_place import Place, place
+from tests.support.image_place import Place, place, requests
+from tests.support.image_place import store as store_at
 from tests.support.image_world import FakeQueue, FakeStore, World
 from tests.support.localstack import LocalStack
 
 KEY = "incoming/t/a b+c%20%ED"
-ONCE = AioConfig(retries={"mode": "standard", "total_max_attempts": 1})
 
 
 @asynccontextmanager
@@ -116,7 +113,8 @@ async def test_more_versions_than_one_page_holds_are_removed(localstack: LocalSt
 
         async def put(number: int) -> None:
             async with gate:
-                await made.store.put_variant(f"{prefix}{number % 600}.webp", b"%d" % number, "image/webp")
+                # Not as variants are written: those have one version.
+                await made.s3.put_object(Bucket=made.media, Key=f"{prefix}{number % 600}.webp", Body=b"%d" % number)
 
         await asyncio.gather(*(put(number) for number in range(1_100)))
         assert len(await made.keys(made.media)) == 1_100
@@ -189,22 +187,15 @@ async def test_a_wrong_place_is_found_at_the_start(localstack: LocalStack) -> No
         await made.store.verify()
         await made.queue.verify()
         with pytest.raises(LookupError, match="no-such-bucket"):
-            await S3ObjectStore(made.s3, incoming_bucket=made.incoming, media_bucket="no-such-bucket").verify()
+            await store_at(made.http["s3"], made.s3, made.incoming, "no-such-bucket").verify()
         with pytest.raises(LookupError, match="no-such-queue"):
-            await SqsQueue(made.sqs, f"{made.queue_url}-no-such-queue").verify()
+            await SqsQueue(made.http["sqs"], f"{made.queue_url}-no-such-queue").verify()
 
 
 async def test_a_server_that_is_away_is_unreachable(localstack: LocalStack) -> None:
     async with AsyncExitStack() as stack:
-        s3, sqs = [
-            await stack.enter_async_context(
-                get_session().create_client(
-                    service, region_name=localstack.region, endpoint_url="http://127.0.0.1:1", config=ONCE
-                )
-            )
-            for service in ("s3", "sqs")
-        ]
-        store = S3ObjectStore(s3, incoming_bucket="incoming", media_bucket="media")
+        s3, sqs = [await requests(stack, service, "http://127.0.0.1:1") for service in ("s3", "sqs")]
+        store = store_at(s3, None, "incoming", "media")
         with pytest.raises(Unreachable, match="S3"):
             await store.has_original(KEY)
         with pytest.raises(Unreachable, match="S3"):
@@ -228,13 +219,9 @@ async def test_a_transfer_that_breaks_off_is_unreachable_and_no_verdict(how: str
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with (
-        server,
-        get_session().create_client(
-            "s3", region_name=localstack.region, endpoint_url=f"http://127.0.0.1:{port}", config=ONCE
-        ) as s3,
-    ):
-        store = S3ObjectStore(s3, incoming_bucket="incoming", media_bucket="media")
+    async with server, AsyncExitStack() as stack:
+        s3 = await requests(stack, "s3", f"http://127.0.0.1:{port}")
+        store = store_at(s3, None, "incoming", "media")
         with pytest.raises(Unreachable):
             await read_all(store)
 
@@ -242,3 +229,18 @@ async def test_a_transfer_that_breaks_off_is_unreachable_and_no_verdict(how: str
 async def read_all(store: ObjectStore) -> bytes:
     async with store.original(KEY) as original:
         return b"".join([chunk async for chunk in original.chunks()])
+
+
+async def test_the_first_variant_of_a_key_stays_and_tells_the_second_its_size(localstack: LocalStack) -> None:
+    async with place(localstack, versioned=True, notify=False) as made:
+        key = "media/t/1/thumb.f.webp"
+        assert not await made.store.has_variant(key)
+        assert await made.store.put_variant(key, b"first", "image/webp") == 5
+        assert await made.store.put_variant(key, b"the second", "image/webp") == 5
+        assert await made.store.has_variant(key)
+        assert await made.variants("media/t/1/") == {key: b"first"}
+        assert len(await made.keys(made.media)) == 1
+        sizes = await asyncio.gather(
+            *(made.store.put_variant("media/t/2/thumb.f.webp", b"x" * size, "image/webp") for size in range(1, 9))
+        )
+        assert len(set(sizes)) == 1, "whoever was first"

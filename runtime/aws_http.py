@@ -1,0 +1,195 @@
+"""Signed requests to one AWS service, for the few calls of a hot path.
+
+botocore spends 2 ms of CPU on a call (endpoint rules, hooks, serialisers, parsers), this a third of that, and less on a
+body that is hashed anyway. Whatever is not hot goes through aiobotocore's clients (`runtime.aws`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import ssl
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+from aiobotocore.session import AioSession
+from botocore.httpsession import get_cert_path
+from yarl import URL
+
+from runtime.aws import CONNECT_TIMEOUT, READ_TIMEOUT, USER_AGENT, AwsSettings
+
+NO_BODY: Final = hashlib.sha256(b"").digest()
+_ALGORITHM: Final = "AWS4-HMAC-SHA256"
+_REFUSED: Final = 300
+# A kept connection that the other side has closed meanwhile shows with the next request: one more try finds a new one.
+_TRIES: Final = 2
+_UNASKED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_XML_CODE: Final = re.compile(rb"<Code>([^<]*)</Code>")
+
+
+class Refused(Exception):  # noqa: N818 - what AWS answers
+    """AWS answered with another status than one of success. `code` is its name for the error; the status where the
+    answer had no body (HEAD).
+    """
+
+    def __init__(self, status: int, code: str) -> None:
+        super().__init__(f"{code} ({status})" if code else str(status))
+        self.status = status
+        self.code = code or str(status)
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What signs."""
+
+    access: str
+    secret: str = field(repr=False)
+    token: str | None = field(default=None, repr=False)
+
+
+class Signer:
+    """Signature Version 4 in headers: https://docs.aws.amazon.com/IAM/latest/UserGuide/create-signed-request.html."""
+
+    def __init__(self, service: str, region: str) -> None:
+        self._parts = (region, service, "aws4_request")
+        self._known: tuple[str, str, bytes] | None = None
+
+    def sign(
+        self,
+        keys: Keys,
+        method: str,
+        host: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        digest: bytes,
+        moment: float,
+    ) -> dict[str, str]:
+        """The headers with everything that signs them. `path` is percent-encoded and has no query; names are lower
+        case, values without space at the ends; `digest` is the body's SHA-256.
+        """
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(moment))
+        scope = "/".join((stamp[:8], *self._parts))
+        content = digest.hex()
+        signed = {**headers, "host": host, "x-amz-content-sha256": content, "x-amz-date": stamp}
+        if keys.token is not None:
+            signed["x-amz-security-token"] = keys.token
+        names = sorted(signed)
+        listed = ";".join(names)
+        lines = "".join(f"{name}:{signed[name]}\n" for name in names)
+        request = hashlib.sha256(f"{method}\n{path}\n\n{lines}\n{listed}\n{content}".encode()).hexdigest()
+        to_sign = f"{_ALGORITHM}\n{stamp}\n{scope}\n{request}"
+        signature = hmac.digest(self._key(keys.secret, stamp[:8]), to_sign.encode(), "sha256").hex()
+        signed["authorization"] = (
+            f"{_ALGORITHM} Credential={keys.access}/{scope}, SignedHeaders={listed}, Signature={signature}"
+        )
+        return signed
+
+    def _key(self, secret: str, day: str) -> bytes:
+        if self._known is None or self._known[:2] != (secret, day):
+            key = f"AWS4{secret}".encode()
+            for part in (day, *self._parts):
+                key = hmac.digest(key, part.encode(), "sha256")
+            self._known = secret, day, key
+        return self._known[2]
+
+
+class AwsHttp:
+    """One service. `credentials` are aiobotocore's, which refresh themselves; `endpoint` is scheme and host."""
+
+    def __init__(
+        self, http: aiohttp.ClientSession, credentials: Any, *, service: str, region: str, endpoint: str
+    ) -> None:
+        self._http = http
+        self._credentials = credentials
+        self._signer = Signer(service, region)
+        parts = urlsplit(endpoint)
+        self._scheme, self._host = parts.scheme, parts.netloc
+
+    @asynccontextmanager
+    async def send(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        digest: bytes = NO_BODY,
+        *,
+        subdomain: str = "",
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Sends a request and opens its answer. Raises `Refused`, and aiohttp's errors where there is none.
+
+        `path` is percent-encoded; `digest` is the body's SHA-256; `subdomain` stands in front of the service's host.
+        """
+        host = f"{subdomain}.{self._host}" if subdomain else self._host
+        frozen = await self._credentials.get_frozen_credentials()
+        keys = Keys(frozen.access_key, frozen.secret_key, frozen.token or None)
+        signed = self._signer.sign(keys, method, host, path, headers=headers, digest=digest, moment=time.time())
+        response = await self._sent(method, URL(f"{self._scheme}://{host}{path}", encoded=True), signed, body)
+        async with response:
+            if response.status >= _REFUSED:
+                raise Refused(response.status, _code(response.headers, await response.read()))
+            yield response
+
+    async def _sent(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> aiohttp.ClientResponse:
+        for left in reversed(range(_TRIES)):
+            try:
+                return await self._http.request(
+                    method,
+                    url,
+                    data=body or None,
+                    headers=headers,
+                    skip_auto_headers=_UNASKED,
+                    allow_redirects=False,
+                )
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if not left:
+                    raise
+        raise AssertionError("the last try returns or raises")
+
+
+async def opened(
+    stack: AsyncExitStack, aws: AioSession, service: str, settings: AwsSettings, *, connections: int
+) -> AwsHttp:
+    """One service's requests over a pool of connections that closes with the stack."""
+    credentials = await aws.get_credentials()
+    if credentials is None:
+        raise LookupError("there are no AWS credentials: neither task role, profile nor environment offers any")
+    secure = ssl.create_default_context(cafile=os.environ.get("AWS_CA_BUNDLE") or get_cert_path(True))
+    http = await stack.enter_async_context(
+        aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, ssl=secure),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT),
+            headers={"user-agent": USER_AGENT},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+        )
+    )
+    endpoint = settings.aws_endpoint_url or regional(service, settings.aws_region)
+    return AwsHttp(http, credentials, service=service, region=settings.aws_region, endpoint=endpoint)
+
+
+def regional(service: str, region: str) -> str:
+    """Scheme and host of a regional service. China's partition has a domain of its own, GovCloud has AWS's."""
+    domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    return f"https://{service}.{region}.{domain}"
+
+
+def _code(headers: Mapping[str, str], body: bytes) -> str:
+    """AWS's name for an error: S3 puts it into XML; SQS into JSON, and its older name into a header."""
+    if query_error := headers.get("x-amzn-query-error"):
+        return query_error.partition(";")[0]
+    if found := _XML_CODE.search(body):
+        return found[1].decode()
+    try:
+        return str(msgspec.json.decode(body)["__type"]).rpartition("#")[2]
+    except (msgspec.DecodeError, KeyError, TypeError):
+        return ""
