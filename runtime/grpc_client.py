@@ -51,14 +51,16 @@ async def channel(stack: AsyncExitStack, target: str, *, retried: Iterable[str] 
     `retried` are the idempotent methods, `package.Service/Method`.
     """
     methods = [dict(zip(("service", "method"), name.split("/"), strict=True)) for name in retried]
-    config: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
+    config: dict[str, Any]
     if target.startswith(_PROXY):
         # Watching the health would watch one of the servers behind it, whichever got the stream: when that one
-        # drains, calls to all the others would fail with it.
+        # drains, calls to all the others would fail with it. And its name may have an address of a kind that the
+        # network does not have: one that answers is enough.
         target = target.removeprefix(_PROXY)
+        config = {"loadBalancingConfig": [{"pick_first": {}}]}
     else:
         # A server that says "not serving" gets no more calls: it drains, or cannot work. "" is the server as a whole.
-        config["healthCheckConfig"] = {"serviceName": ""}
+        config = {"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}
     if methods:
         config["methodConfig"] = [{"name": methods, "retryPolicy": _RETRY}]
     options = (*_OPTIONS, ("grpc.service_config", msgspec.json.encode(config).decode()))
