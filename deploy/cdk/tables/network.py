@@ -22,7 +22,9 @@ class Network(Table):
     zones: tuple[Zone, ...] = Field(
         min_length=3,
         max_length=3,
-        description="three availability zones of the region; in a variable separated by commas",
+        description="three availability zones of the region that API Gateway's VPC links know (in Seoul those with the "
+        "ids apne2-az1 to apne2-az3: `aws ec2 describe-availability-zones` says how your account calls them); in a "
+        "variable separated by commas",
         examples=["ap-northeast-2a,ap-northeast-2b,ap-northeast-2c"],
     )
     interface_endpoints: bool = Field(
