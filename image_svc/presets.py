@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from typing import Self
+from typing import Final, Self
 
 import structlog
 
 from image_svc.pipeline.presets import Preset
 from runtime.watched import Watched
+
+# Seconds by which the clocks of two machines may differ.
+_CLOCKS: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -32,15 +36,20 @@ class Presets:
         """Those that are made of every image that does not ask for others."""
         return [preset for preset in self._watched.value if preset.eager]
 
-    async def find(self, names: Iterable[str]) -> list[Preset]:
-        """The presets of these names, in their order.
+    def known(self, names: Iterable[str]) -> list[Preset]:
+        """Those of these names that there are."""
+        known = self._named()
+        return [known[name] for name in names if name in known]
 
-        One that is not known is looked for in the parameter itself first, because a gateway may have seen it earlier.
-        Then it was removed, and is left out. Raises `PresetsUncertain`.
+    async def find(self, names: Iterable[str], *, asked_at: float = math.inf) -> list[Preset]:
+        """The presets of these names, in their order, that were asked for at that time (seconds since the epoch).
+
+        One that is not known is looked for in the parameter itself first, because a gateway may have seen it before us;
+        unless we have read it since. Then it was removed, and is left out. Raises `PresetsUncertain`.
         """
         wanted = list(dict.fromkeys(names))
         known = self._named()
-        if any(name not in known for name in wanted):
+        if any(name not in known for name in wanted) and self._watched.read_at < asked_at + _CLOCKS:
             await self._watched.look()
             known = self._named()
         removed = [name for name in wanted if name not in known]

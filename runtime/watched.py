@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
@@ -56,6 +57,8 @@ class Watched(Generic[_Value]):
         self._next_at = 0.0
         self._looking = asyncio.Lock()
         self.uncertain = False
+        # Seconds since the epoch: the text that stands is at least as new as this.
+        self.read_at = time.time()
 
     @property
     def value(self) -> _Value:
@@ -84,6 +87,7 @@ class Watched(Generic[_Value]):
             await asyncio.sleep(max(0.0, self._next_at - clock()))
             self._looks += 1
             self._next_at = clock() + _GAP
+            began = time.time()
             try:
                 stored = await self._read()
             except LookAgain as error:
@@ -91,6 +95,7 @@ class Watched(Generic[_Value]):
                 self.uncertain = True
                 return
             self.uncertain = stored is not None and not self._taken(stored)
+            self.read_at = began
 
     def _taken(self, stored: Stored) -> bool:
         if stored.text == self._text:

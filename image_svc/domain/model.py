@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from uuid import UUID
 
 from image_svc.pipeline.types import Facts
 
@@ -151,3 +153,14 @@ def joined(dispositions: list[Disposition]) -> Disposition:
     if waits:
         return Later(min(waits))
     return Leave() if any(isinstance(one, Leave) for one in dispositions) else Done()
+
+
+def registered_at(image_id: str) -> float:
+    """When an image was registered, in seconds since the epoch: its id, a UUIDv7, begins with it. Infinite for an id
+    that does not say.
+    """
+    try:
+        number = UUID(image_id)
+    except ValueError:
+        return math.inf
+    return (number.int >> 80) / 1000 if number.version == 7 else math.inf

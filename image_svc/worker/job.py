@@ -15,7 +15,19 @@ import structlog
 
 from image_svc import variants
 from image_svc.domain import problems
-from image_svc.domain.model import Busy, Disposition, Done, Job, Later, Problem, Ready, Settled, StoredVariant, Verdict
+from image_svc.domain.model import (
+    Busy,
+    Disposition,
+    Done,
+    Job,
+    Later,
+    Problem,
+    Ready,
+    Settled,
+    StoredVariant,
+    Verdict,
+    registered_at,
+)
 from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Rejected
 from image_svc.ports import Developer, Metadata, ObjectMissing, ObjectStore, StaleAttempt, Unreachable
@@ -197,10 +209,12 @@ class Jobs:
 
     async def _wanted(self, job: Job) -> list[Preset]:
         """What was asked for, and what was rendered on demand since: what a tenant could fetch it still can."""
-        wanted = await self._presets.find(job.presets) if job.presets else self._presets.eager()
+        wanted = self._presets.eager()
+        if job.presets:
+            wanted = await self._presets.find(job.presets, asked_at=registered_at(job.attempt.image_id))
         names = {preset.name for preset in wanted}
         had = [] if job.before is None else [variant.name for variant in job.before.variants]
-        return wanted + await self._presets.find(name for name in had if name not in names)
+        return wanted + self._presets.known(name for name in had if name not in names)
 
     async def _there(self, job: Job, wanted: list[Preset]) -> dict[str, StoredVariant]:
         """The variants of an earlier run that would come out the same, and lie where they should."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from image_svc import develop
+from image_svc.domain.model import registered_at
 from image_svc.pipeline.presets import Preset, PresetError, parse_presets
 from image_svc.presets import Presets, PresetsUncertain
 from runtime.watched import Stored, Watched
@@ -82,6 +85,29 @@ async def test_a_name_counts_as_gone_only_when_the_newest_text_is_known() -> Non
     assert await presets.find(["later"]) == [LATER], "what stands, stands"
     with pytest.raises(PresetsUncertain):
         await presets.find(["other"])
+
+
+async def test_an_old_image_whose_preset_is_gone_costs_no_look() -> None:
+    looks = 0
+
+    async def read() -> Stored:
+        nonlocal looks
+        looks += 1
+        return Stored("one")
+
+    presets = Presets(Watched("presets", "one", lambda _: (EAGER,), read))
+    old, new = time.time() - 60, time.time()
+    assert await presets.find(["later", "eager"], asked_at=old) == [EAGER]
+    assert presets.known(["later", "eager"]) == [EAGER]
+    assert looks == 0, "what was read since then does not have it"
+    assert await presets.find(["later", "eager"], asked_at=new) == [EAGER]
+    assert looks == 1
+
+
+def test_an_image_tells_by_its_id_when_it_was_registered() -> None:
+    assert registered_at("0190bbbb-0000-7000-8000-000000000001") == 0x0190BBBB0000 / 1000
+    assert registered_at("0190bbbb-0000-4000-8000-000000000001") == math.inf
+    assert registered_at("x") == math.inf
 
 
 async def test_new_presets_can_be_tried_before_they_are_stored(
