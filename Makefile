@@ -53,7 +53,7 @@ demo: setup ## the main job on real photographs; writes .local/demo/index.html
 	@$(PY) -m deploy.demo
 
 ##@ Checks
-.PHONY: test lint format types gates gates-setup bench-likeness bench-api
+.PHONY: test lint format types gates gates-setup bench-likeness bench-api memory
 test: gates-setup lint types ## lint, format, types, import contracts, then all tests (T=path for some)
 	@echo "== tests"
 	@$(PY) -m pytest -q $(T)
@@ -111,6 +111,9 @@ contact-sheet: setup ## every output of the corpus, or of FILES=, on one page an
 
 fuzz-imaging: setup ## 10,000 mutated files (N=), and all that were made to harm, through the sandbox; stops by itself
 	@$(PY) -W ignore -m tests.fuzz $(if $(N),--files $(N)) $(if $(SEED),--seed $(SEED))
+
+memory: setup ## a worker's memory after 1,000 mixed files (N=) is what it was after 100
+	@MEMORY_FILES=$(or $(N),1000) $(PY) -m pytest -q -s tests/integration/image_svc/test_worker_memory.py
 
 ##@ What is generated and committed
 .PHONY: protos plan plan-check costs templates synth diagram lock
