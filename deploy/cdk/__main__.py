@@ -11,12 +11,12 @@ def main() -> None:
     if len(sys.argv) not in {2, 3}:
         sys.exit(f"usage: make synth STAGE=<{'|'.join(settings.STAGES)}>, or python -m deploy.cdk <stage> [folder]")
     stage = sys.argv[1]
+    folder = Path(sys.argv[2]) if len(sys.argv) == 3 else Path("cdk.out") / stage
     try:
         env = settings.load(stage)
+        made = synth.synthesise(env, folder)
     except settings.EnvironmentError as error:
         sys.exit(f"synth: {error}")
-    folder = Path(sys.argv[2]) if len(sys.argv) == 3 else Path("cdk.out") / stage
-    made = synth.synthesise(env, folder)
     print(f"{stage}, account {env.account}, {env.region}: {len(made.templates)} stacks, in the order of deployment")
     print(synth.summary(made))
 

@@ -12,6 +12,7 @@ from deploy.capacity import inputs, planner
 from deploy.capacity.plan import Plan
 from deploy.capacity.sizing import AURORA
 from deploy.cdk import settings
+from deploy.cdk.capacity import plan_of
 from deploy.cdk.constructs import autoscaling
 from deploy.cdk.constructs.repositories import SERVICES
 from tests.support.environments import OWNERS
@@ -160,12 +161,24 @@ def test_the_plan_fits_below_what_a_service_may_grow_to(plan: Plan, env: setting
     assert plan.service(AURORA).maximum <= env.database.max_acu
 
 
-def test_a_maximum_below_the_plan_stops_the_synth_with_the_settings_name() -> None:
-    from deploy.cdk.app import build  # takes seconds to import, and starts node
+@pytest.mark.parametrize(
+    ("name", "value", "peak"), [("image_svc.max_tasks", "11", "12 tasks"), ("database.max_acu", "1", "1.5 ACU")]
+)
+def test_a_maximum_below_the_plan_stops_the_synth_with_the_settings_name(name: str, value: str, peak: str) -> None:
+    variable = f"DARKROOM_DEPLOY_{name.upper().replace('.', '__')}"
+    few = {"DARKROOM_DEPLOY_METADATA_SVC__MAX_TASKS": "2", "DARKROOM_DEPLOY_DATABASE__INSIGHTS": "off"}
+    low = settings.load("prod", {**OWNERS, **few, "DARKROOM_DEPLOY_DATABASE__MIN_ACU": "0.5", variable: value})
+    with pytest.raises(settings.EnvironmentError, match=rf"{name}: {value} is below .* {peak}; .* {variable}="):
+        plan_of(low)
 
-    low = settings.load("prod", {**OWNERS, "DARKROOM_DEPLOY_IMAGE_SVC__MAX_TASKS": "5"})
-    with pytest.raises(ValueError, match=r"image_svc\.max_tasks is 5.*DARKROOM_DEPLOY_IMAGE_SVC__MAX_TASKS="):
-        build(low)
+
+def test_a_plan_that_cannot_be_made_stops_the_synth_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> Plan:
+        raise planner.PlanError("image_svc: 300 actions, AWS allows 200")
+
+    monkeypatch.setattr(planner, "build", broken)
+    with pytest.raises(settings.EnvironmentError, match="AWS allows 200"):
+        plan_of(settings.load("prod", OWNERS))
 
 
 def test_auroras_minimum_follows_the_plan_by_the_schedulers_own_call(prod: Templates, plan: Plan) -> None:

@@ -39,12 +39,6 @@ class Autoscaling(Construct):
         self._env = env
         self._service = service
         tasks = service.settings
-        if plan is not None and plan.peak > tasks.max_tasks:
-            raise ValueError(
-                f"{service.name}.max_tasks is {tasks.max_tasks}, but the capacity plan asks for {plan.peak:g} tasks at "
-                f"its peak; allowed: {plan.maximum:g} or more leaves room for surprises; e.g. "
-                f"DARKROOM_DEPLOY_{service.name.upper()}__MAX_TASKS={plan.maximum:g}"
-            )
         self.target = scaling.CfnScalableTarget(
             self,
             "Target",

@@ -36,11 +36,6 @@ class DatabaseMinimum(Construct):
     ) -> None:
         """`cluster` is its identifier; `least` and `most` are the ACUs of its settings."""
         super().__init__(scope, construct_id)
-        if plan.peak > most:
-            raise ValueError(
-                f"database.max_acu is {most:g}, but the capacity plan asks for {plan.peak:g} ACU at its peak; e.g. "
-                f"DARKROOM_DEPLOY_DATABASE__MAX_ACU={plan.maximum:g}"
-            )
         role = Role(
             self,
             "Role",

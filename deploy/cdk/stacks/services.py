@@ -8,10 +8,10 @@ from typing import Any
 from aws_cdk import CfnOutput
 from constructs import Construct
 
-from deploy.capacity import inputs, planner
 from deploy.capacity.plan import Plan, ServicePlan
 from deploy.capacity.sizing import AURORA
 from deploy.cdk import names
+from deploy.cdk.capacity import plan_of
 from deploy.cdk.constructs.autoscaling import Autoscaling, service_plan
 from deploy.cdk.constructs.database_minimum import DatabaseMinimum
 from deploy.cdk.constructs.gateway import Gateway
@@ -65,7 +65,7 @@ class Services(DarkroomStack):
         self._alarms = Alarms(self, "Alarms", env, key=core.key)
         self.services = self._services(env, place)
         self._edges()
-        plan = planner.build(inputs.load(), env.capacity.plan_as_of) if env.capacity.month_end else None
+        plan = plan_of(env)
         schedules = Schedules(self, "Schedules", env, key=core.key)
         self._scale(() if plan is None else plan.services)
         if plan is not None:
