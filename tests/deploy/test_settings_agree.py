@@ -30,12 +30,21 @@ def environment(stage: str) -> settings.Environment:
     return settings.load(stage, {} if stage == "local" else OWNERS)
 
 
-@pytest.mark.parametrize("entry", parameters.CORE, ids=lambda entry: f"{entry.folder}/{entry.name}")
+# `edge` is no service's folder: its one entry is read by an admin command.
+LISTED: Final = (*parameters.CORE, *parameters.CORE_AWS, *parameters.DATABASE)
+
+
+@pytest.mark.parametrize("entry", LISTED, ids=lambda entry: f"{entry.folder}/{entry.name}")
 def test_a_parameter_is_a_setting_of_each_of_its_readers(entry: parameters.Parameter) -> None:
     assert entry.readers
     for reader in entry.readers:
         assert entry.name in SERVICES[reader].model_fields
         assert entry.folder in {"shared", reader}
+
+
+def test_no_parameter_is_listed_twice() -> None:
+    paths = [(entry.folder, entry.name) for entry in (*LISTED, *parameters.EDGE)]
+    assert len(paths) == len(set(paths))
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,6 +15,9 @@ from botocore.exceptions import ClientError
 
 from deploy.cdk import parameters as listed
 from deploy.local import cloudformation
+from gateway.settings import Settings as Gateway
+from metadata_svc.settings import Settings as Metadata
+from runtime.settings import load
 from tests.support.localstack import LocalStack
 
 GATEWAY = "http://127.0.0.1:9"  # nobody is asked here
@@ -71,6 +75,36 @@ async def test_every_listed_parameter_is_there_and_says_what_was_made(localstack
     }
     pages = (await aws("ssm")).get_paginator("get_parameters_by_path").paginate(Path="/darkroom/local/", Recursive=True)
     assert {item["Name"]: item["Value"] async for page in pages for item in page["Parameters"]} == expected
+
+
+async def test_services_read_what_only_the_stacks_on_aws_set(
+    localstack: LocalStack, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As text out of Parameter Store: the origins in commas, numbers, a word."""
+    stage = f"t{uuid.uuid4().hex[:8]}"
+    for name, value in {**localstack.environment, "DARKROOM_STAGE": stage}.items():
+        monkeypatch.setenv(name, value)
+    targets = {name: "127.0.0.1:1" for name in ("presign_target", "metadata_target", "image_target")}
+    names = ("queue_url", "topic_arn", "app_database_secret", "maintenance_database_secret")
+    required = {
+        "gateway": {**targets, "presets": listed.presets()},
+        "metadata_svc": {name: f"some-{name}" for name in names},
+    }
+    given = {
+        "gateway": {"cors_origins": "https://photos.example.com,https://other.example.com"},
+        "metadata_svc": {"app_pool_size": "7", "maintenance_pool_size": "9", "database_ssl": "verify-full"},
+    }
+    assert {(entry.folder, entry.name) for entry in (*listed.CORE_AWS, *listed.DATABASE)} == {
+        (folder, name) for folder, values in given.items() for name in values
+    }
+    ssm = await aws("ssm")
+    for folder, values in given.items():
+        for name, value in (required[folder] | values).items():
+            await ssm.put_parameter(Name=f"/darkroom/{stage}/{folder}/{name}", Value=value, Type="String")
+    gateway = await load(Gateway, get_session())
+    assert gateway.cors_origins == ("https://photos.example.com", "https://other.example.com")
+    metadata = await load(Metadata, get_session())
+    assert (metadata.app_pool_size, metadata.maintenance_pool_size, metadata.database_ssl) == (7, 9, "verify-full")
 
 
 async def test_the_secrets_are_generated_for_the_three_roles(localstack: LocalStack, aws: Any) -> None:
