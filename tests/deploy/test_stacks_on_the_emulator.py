@@ -84,7 +84,7 @@ async def test_services_read_what_only_the_stacks_on_aws_set(
     stage = f"t{uuid.uuid4().hex[:8]}"
     for name, value in {**localstack.environment, "DARKROOM_STAGE": stage}.items():
         monkeypatch.setenv(name, value)
-    targets = {name: "127.0.0.1:1" for name in ("presign_target", "metadata_target", "image_target")}
+    targets = dict.fromkeys(("presign_target", "metadata_target", "image_target"), "127.0.0.1:1")
     names = ("queue_url", "topic_arn", "app_database_secret", "maintenance_database_secret")
     required = {
         "gateway": {**targets, "presets": listed.presets()},
