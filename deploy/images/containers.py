@@ -85,7 +85,8 @@ class Client:
 
     def remove(self, name: str) -> None:
         """See `Engine`."""
-        subprocess.run([self.name, *self._runtime(), "rm", "-f", name], capture_output=True, check=False)
+        wait = ["--time", "0"] if self.name == "podman" else []  # else it waits for SIGTERM to be heeded
+        subprocess.run([self.name, *self._runtime(), "rm", "-f", *wait, name], capture_output=True, check=False)
 
     def _runtime(self) -> list[str]:
         return ["--runtime", self.runtime] if self.runtime else []

@@ -76,7 +76,7 @@ def test_a_key_of_our_own_encrypts_all_that_is_stored_and_lets_events_and_alarms
     assert logs["Principal"] == {"Service": "logs.ap-northeast-2.amazonaws.com"}
     for group in logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]:
         assert "darkroom" in group.split(":log-group:")[1]
-    assert core["Resources"][name]["DeletionPolicy"] == "Retain"
+    assert core["Resources"][name]["DeletionPolicy"] == "RetainExceptOnCreate"
 
 
 def test_whoever_signs_or_moves_objects_may_use_our_own_key_because_s3_acts_for_the_signer(
@@ -224,10 +224,14 @@ def test_no_secret_value_stands_in_a_template(prod: dict[str, Template]) -> None
         assert secret["GenerateSecretString"]["PasswordLength"] >= 32
 
 
-def test_what_production_holds_outlives_its_stack(prod: dict[str, Template]) -> None:
-    for item in prod["Core"]["Resources"].values():
-        if item["Type"] in {"AWS::S3::Bucket", "AWS::SecretsManager::Secret"}:
-            assert item["DeletionPolicy"] == item["UpdateReplacePolicy"] == "Retain"
+def test_what_production_holds_outlives_its_stack_but_not_a_creation_that_failed(prod: dict[str, Template]) -> None:
+    """What a rolled back creation left behind would hold the names that the next attempt needs."""
+    for template in prod.values():
+        for item in template["Resources"].values():
+            if item["Type"] in {"AWS::S3::Bucket", "AWS::SecretsManager::Secret", "AWS::Logs::LogGroup"}:
+                policies = (item["DeletionPolicy"], item["UpdateReplacePolicy"])
+                assert policies in {("RetainExceptOnCreate", "Retain"), ("Delete", "Delete")}
+                assert item["Type"] == "AWS::Logs::LogGroup" or policies[1] == "Retain"
 
 
 def test_the_api_has_every_call_of_the_document_and_asks_for_a_key_on_v1_only(local: dict[str, Template]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from aws_cdk import CfnDeletionPolicy, aws_s3
+from aws_cdk import aws_s3
 from constructs import Construct
 
 from deploy.cdk import names
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.keep import keep
 from deploy.cdk.constructs.key import Key
 from deploy.cdk.constructs.queues import Queues
 from deploy.cdk.settings import Environment
@@ -115,9 +116,7 @@ class Buckets(Construct):
             lifecycle_configuration=aws_s3.CfnBucket.LifecycleConfigurationProperty(rules=self._lifecycle()),
             notification_configuration=notification,
         )
-        keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-        bucket.cfn_options.deletion_policy = keep
-        bucket.cfn_options.update_replace_policy = keep
+        keep(bucket, env)
         acknowledge(
             bucket,
             "AwsSolutions-S1",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnDeletionPolicy, aws_kms
+from aws_cdk import aws_kms
 from constructs import Construct
 
 from deploy.cdk import names
+from deploy.cdk.constructs.keep import keep
 from deploy.cdk.settings import Environment
 
 
@@ -70,7 +71,5 @@ class Key(Construct):
                 ],
             },
         )
-        keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-        self.resource.cfn_options.deletion_policy = keep
-        self.resource.cfn_options.update_replace_policy = keep
+        keep(self.resource, env)
         self.arn = self.resource.attr_arn

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from aws_cdk import CfnDeletionPolicy, aws_logs
+from aws_cdk import aws_logs
 from constructs import Construct
 
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.keep import keep
 from deploy.cdk.settings import AwsEnvironment
 
 
@@ -14,9 +15,7 @@ def log_group(
 ) -> aws_logs.CfnLogGroup:
     """Kept for so many days, and beyond its stack where the environment keeps its data. `key_arn` is our own key's."""
     group = aws_logs.CfnLogGroup(scope, construct_id, log_group_name=name, retention_in_days=days, kms_key_id=key_arn)
-    keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-    group.cfn_options.deletion_policy = keep
-    group.cfn_options.update_replace_policy = keep
+    keep(group, env)
     if key_arn is None:
         acknowledge(
             group,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aws_cdk import CfnDeletionPolicy, aws_s3
+from aws_cdk import aws_s3
 from constructs import Construct
 
 from deploy.cdk import names
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.keep import keep
 from deploy.cdk.settings import Environment
 
 
@@ -57,9 +58,7 @@ class PrivateBucket(Construct):
                 ]
             },
         )
-        keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-        self.resource.cfn_options.deletion_policy = keep
-        self.resource.cfn_options.update_replace_policy = keep
+        keep(self.resource, env)
         acknowledge(self.resource, "AwsSolutions-S1", "CKV_AWS_18", reason=unlogged)
         self.policy = aws_s3.CfnBucketPolicy(
             self,

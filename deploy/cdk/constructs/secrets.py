@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 
-from aws_cdk import CfnDeletionPolicy, aws_secretsmanager
+from aws_cdk import aws_secretsmanager
 from constructs import Construct
 
 from deploy.cdk import names
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.keep import keep
 from deploy.cdk.constructs.key import Key
 from deploy.cdk.parameters import SECRETS, DatabaseSecret
 from deploy.cdk.settings import Environment
@@ -48,9 +49,7 @@ class DatabaseSecrets(Construct):
                 exclude_punctuation=True,  # passwords end up in URLs
             ),
         )
-        keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-        resource.cfn_options.deletion_policy = keep
-        resource.cfn_options.update_replace_policy = keep
+        keep(resource, env)
         if key is None:
             acknowledge(
                 resource,

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from aws_cdk import CfnDeletionPolicy, aws_ecs, aws_logs
+from aws_cdk import aws_ecs, aws_logs
 from constructs import Construct
 
 from deploy.cdk import names
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.keep import keep
 from deploy.cdk.constructs.key import Key
 from deploy.cdk.constructs.roles import Role, Statement, execution_statements
 from deploy.cdk.parameters import Service
@@ -191,9 +192,7 @@ def _log_group(scope: Construct, env: AwsEnvironment, unit: str, key: Key | None
         retention_in_days=env.rollout.log_days,
         kms_key_id=None if key is None else key.arn,
     )
-    keep = CfnDeletionPolicy.RETAIN if env.keep_data else CfnDeletionPolicy.DELETE
-    group.cfn_options.deletion_policy = keep
-    group.cfn_options.update_replace_policy = keep
+    keep(group, env)
     if key is None:
         acknowledge(
             group,
