@@ -141,7 +141,13 @@ def test_endpoints_or_nat_is_a_setting(prod: Templates, dev: Templates, closed: 
         name: (len(interface_endpoints(made["Network"])), len(resources(made["Network"], "AWS::EC2::NatGateway")))
         for name, made in (("prod", prod), ("dev", dev), ("closed", closed))
     }
-    assert counts == {"prod": (7, 3), "dev": (0, 1), "closed": (7, 0)}
+    assert counts == {"prod": (7, 3), "dev": (0, 1), "closed": (9, 0)}
+
+
+def test_without_nat_what_is_seldom_called_has_an_endpoint_too(prod: Templates, closed: Templates) -> None:
+    seldom = {"com.amazonaws.ap-northeast-2.ecs", "com.amazonaws.ap-northeast-2.apigateway"}
+    assert seldom <= {item["ServiceName"] for item in interface_endpoints(closed["Network"])}
+    assert not seldom & {item["ServiceName"] for item in interface_endpoints(prod["Network"])}
 
 
 def test_a_key_of_our_own_has_an_endpoint_too(with_kms: Templates) -> None:

@@ -10,8 +10,8 @@ from constructs import Construct
 from deploy.cdk import names
 from deploy.cdk.settings import AwsEnvironment
 
-# What tasks and the rotation functions call all the time: queue, topic, secrets, parameters, images, logs. What is
-# called seldom (API Gateway, by the administration's task) goes through NAT. By construct id, for its logical id.
+# What tasks and the rotation functions call all the time: queue, topic, secrets, parameters, images, logs. By construct
+# id, for its logical id.
 SERVICES: Final = {
     "Sqs": "sqs",
     "Sns": "sns",
@@ -21,6 +21,8 @@ SERVICES: Final = {
     "EcrDkr": "ecr.dkr",
     "Logs": "logs",
 }
+# What is called a few times a day, by the reconciler and the administration: through NAT, where there is NAT.
+SELDOM: Final = {"Ecs": "ecs", "Apigateway": "apigateway"}
 HTTPS: Final = 443
 
 
@@ -82,6 +84,8 @@ class Endpoints(Construct):
         services = dict(SERVICES)
         if env.encryption == "kms":
             services["Kms"] = "kms"
+        if not env.network.nat_gateways:
+            services |= SELDOM
         for construct, service in services.items():
             aws_ec2.CfnVPCEndpoint(
                 self,

@@ -44,8 +44,8 @@ class Network(Table):
         ge=0,
         le=3,
         description="0 to 3: NAT gateways, each in a zone of its own (0.059 USD/h and 0.059 USD/GB in Seoul). "
-        "Webhooks, an identity provider's keys and API Gateway's administration are on the internet: without NAT none "
-        "of them works. 3 outlives the loss of any zone; 1 costs a third",
+        "Webhooks and an identity provider's keys are on the internet: without NAT neither works. 3 outlives the "
+        "loss of any zone; 1 costs a third",
         examples=["3"],
     )
     flow_log_traffic: Literal["ALL", "REJECT"] = Field(
