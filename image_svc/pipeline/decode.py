@@ -47,6 +47,7 @@ _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
     Format.HEIF: HeifImageFile,
     Format.TIFF: TiffImageFile,
 }
+_EXIF_HEAD: Final = b"Exif\0\0"
 _EXIF_ORIENTATION: Final = 0x0112
 # EXIF 2.32, 4.6.4: how the stored picture is turned to stand upright.
 _TURNS: Final = {
@@ -208,8 +209,11 @@ def _check_tiles(picture: Image.Image) -> None:
 
 def _orientation(exif: bytes | None) -> int:
     notes = Image.Exif()
+    body = (exif or b"").removeprefix(_EXIF_HEAD)
+    if body.startswith(_EXIF_HEAD):  # Pillow 12.1.1 takes off one head after the other, each with a copy of the rest
+        return 1
     try:
-        notes.load(exif or b"")
+        notes.load(body)
         value = notes.get(_EXIF_ORIENTATION, 1)
     except Exception:  # broken EXIF is no reason to refuse the pixels
         return 1

@@ -259,6 +259,39 @@ def _directories() -> Iterator[tuple[str, bytes]]:
     yield "bigtiff-count", _patched(big, struct.unpack_from("<Q", big, 8)[0] + 12, b"\xff" * 8)
 
 
+@_ends(Reason.TOO_COMPLEX)
+def _heads_upon_heads() -> Iterator[tuple[str, bytes]]:
+    heads = _app(0xE1, b"Exif\0\0" * 10_900)
+    yield "jpeg-exif-heads", sample("JPEG")[:2] + heads * 200 + sample("JPEG")[2:]
+
+
+@_ends(READY, Reason.TOO_COMPLEX)
+def _heads_in_chunks() -> Iterator[tuple[str, bytes]]:
+    heads = b"Exif\0\0" * 500_000
+    png, webp = sample("PNG"), encoded(drawn((160, 120)), "WEBP", exif=b"Exif\0\0" + b"A" * len(heads))
+    yield "png-exif-heads", png[:33] + chunk(b"eXIf", heads) + png[33:]
+    yield "webp-exif-heads", webp.replace(b"A" * len(heads), heads)
+
+
+@_ends(Reason.NOT_AN_IMAGE, Reason.TRUNCATED)
+def _two_readings() -> Iterator[tuple[str, bytes]]:
+    """Of one directory, by Pillow and by libtiff: one makes room for what the other reads."""
+    pixels = np.full((64, 64, 3), 90, np.uint8)
+    for tag, value in ((258, 16), (277, 4), (256, 32), (322, 256)):
+        yield f"tiff-twice-{tag}", rasters.tiff(pixels, rasters.RGB, tile=32, tags=[(tag, 3, [value])])
+    without = rasters.tiff(pixels, rasters.RGB, tile=32)
+    yield "tiff-no-samples", without.replace(struct.pack("<HHI", 277, 3, 1), struct.pack("<HHI", 276, 3, 1))
+    floats = struct.pack("<HHI", 277, 11, 1)  # a number of samples that is no whole one
+    yield "tiff-float-samples", without.replace(struct.pack("<HHI", 277, 3, 1), floats)
+    coded = encoded(drawn((64, 64)), "TIFF", compression="jpeg")
+    small = encoded(drawn((64, 16)), "TIFF", compression="jpeg")
+    for name, content in (("short", small), ("narrow", encoded(drawn((16, 64)), "TIFF", compression="jpeg"))):
+        at, tables = content.index(b"\xff\xd8"), coded.index(b"\xff\xd8")
+        strip = coded.index(b"\xff\xc0", tables)
+        size = content[content.index(b"\xff\xc0", at) + 5 :][:4]
+        yield f"tiff-{name}-jpeg", _patched(coded, strip + 5, size)
+
+
 @_ends(READY, Reason.NOT_AN_IMAGE, Reason.TRUNCATED, Reason.TOO_COMPLEX, Reason.TOO_MANY_PIXELS)
 def _boxes() -> Iterator[tuple[str, bytes]]:
     for format_, brand in (("HEIF", b"heic"), ("AVIF", b"avif")):

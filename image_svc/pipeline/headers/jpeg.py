@@ -12,11 +12,13 @@ from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
-_SOF_BASELINE: Final = (0xC0, 0xC1)
+_SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SOF_ACCEPTED: Final = frozenset({0xC0, 0xC1, 0xC2})  # Huffman-coded: baseline, extended, progressive
 _SOF_PROGRESSIVE: Final = 0xC2
-_SOF_OTHER: Final = frozenset(range(0xC3, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SOS: Final = 0xDA
 _EOI: Final = 0xD9
+_APP1: Final = 0xE1
+_EXIF: Final = b"Exif\0\0"
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # The next marker after coded data: 0xFF00 is a stuffed byte, D0-D7 restart the coder, FF before FF fills. It must start
 # with one literal byte: `re` then looks for that at the speed of memchr, ten times faster than for `\xff+`.
@@ -66,14 +68,14 @@ def inspect(data: mmap, caps: Caps) -> Header:
     for marker, at, length in _segments(data):
         if marker == _EOI:
             end = at
-        elif marker in _SOF_OTHER:
-            raise Rejected(Reason.UNSUPPORTED_FORMAT, "This kind of JPEG (lossless or arithmetic) is not accepted.")
-        elif marker in _SOF_BASELINE or marker == _SOF_PROGRESSIVE:
+        elif marker in _SOF:
             if frame is not None:
                 raise malformed("it has two frame headers")
             several = marker == _SOF_PROGRESSIVE
-            frame = _frame(data[at : at + length])
+            frame = _frame(marker, data[at : at + length])
             received = _Received(several, data[at + 6 : at + 6 + 3 * (frame.components or 0) : 3])
+        elif marker == _APP1 and data[at : at + 12] == _EXIF * 2:
+            raise Rejected(Reason.TOO_COMPLEX, "The JPEG has a header of its notes for each of these.")
         elif marker == _SOS:
             if frame is None:
                 raise malformed("its data come before its header")
@@ -94,7 +96,17 @@ def inspect(data: mmap, caps: Caps) -> Header:
     return replace(frame, stored_bytes_per_pixel=0.0, single_scan_end=len(data) if end is None else end)
 
 
-def _segments(data: mmap) -> Iterator[tuple[int, int, int]]:
+def frame_size(data: mmap, start: int, end: int) -> tuple[int, int] | None:
+    """Width and height of the JPEG between two places of another file, None where there is none."""
+    for marker, at, length in _segments(data[start:end]):
+        if marker in _SOF and length >= 5:
+            return int.from_bytes(data[start + at + 3 : start + at + 5], "big"), int.from_bytes(
+                data[start + at + 1 : start + at + 3], "big"
+            )
+    return None
+
+
+def _segments(data: mmap | bytes) -> Iterator[tuple[int, int, int]]:
     """Each marker with the place and length of what it announces, up to the end marker (with its own place), if any."""
     at = 2
     segments = 0
@@ -116,8 +128,10 @@ def _segments(data: mmap) -> Iterator[tuple[int, int, int]]:
         at += length
 
 
-def _frame(segment: bytes) -> Header:
+def _frame(marker: int, segment: bytes) -> Header:
     """Reads a frame header (B.2.2). All coefficients are kept until the last scan, where there are several."""
+    if marker not in _SOF_ACCEPTED:
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, "This kind of JPEG (lossless or arithmetic) is not accepted.")
     if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
         raise malformed("its header is cut short")
     if segment[0] != 8:

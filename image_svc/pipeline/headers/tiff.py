@@ -7,6 +7,7 @@ from mmap import mmap
 from typing import Final, NamedTuple
 
 from image_svc.pipeline.caps import Caps
+from image_svc.pipeline.headers import jpeg
 from image_svc.pipeline.headers.header import Header, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
@@ -34,6 +35,15 @@ _DEFAULTS: Final = {
     _PLANAR: 1,
     _SAMPLE_FORMAT: 1,
 }
+# What says where samples lie: dimensions, and those of strips and tiles.
+_WIDTH, _HEIGHT, _ROWS, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 278, 322, 323
+_EXTRA_SAMPLES: Final = 338
+_LAYOUT: Final = frozenset(
+    {*_DEFAULTS, _WIDTH, _HEIGHT, _ROWS, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA_SAMPLES, 273, 279, 324, 325}
+)
+# RGB, inks and YCbCr: several samples.
+_COLORS: Final = frozenset({2, 5, 6})
+_JPEG: Final = 7
 # Offsets and lengths: of strips, and of tiles.
 _PLACES: Final = ((273, 279), (324, 325))
 # Of the types that numbers of interest have: BYTE, SHORT, LONG, LONG8.
@@ -51,7 +61,11 @@ _Directory = dict[int, _Entry]
 
 
 def inspect(data: mmap, _caps: Caps) -> Header:
-    """Reads the first directory for kinds of pixels that are not accepted, and tells camera raw files apart."""
+    """Reads the first directory for kinds of pixels that are not accepted, and tells camera raw files apart.
+
+    Pillow and libtiff read it each for itself, and Pillow 12.1.1 believes that both found the same: a tag that comes
+    twice, is of no whole numbers or left to be guessed could make them differ, and is refused.
+    """
     order = "<" if data[:2] == b"II" else ">"
     try:
         directory = _directory(data, order)
@@ -67,10 +81,33 @@ def inspect(data: mmap, _caps: Caps) -> Header:
             raise Rejected(Reason.UNSUPPORTED_FORMAT, "TIFF with grey and alpha in planes is not accepted.")
         if bits not in {1, 2, 4, 8, 16}:
             raise Rejected(Reason.UNSUPPORTED_FORMAT, f"TIFF with {bits} bits a sample is not accepted.")
+        if _SAMPLES_PER_PIXEL not in directory and first[_PHOTOMETRIC] in _COLORS:
+            raise malformed("it does not say how many samples a pixel has")
+        if compression == _JPEG:
+            _check_jpegs(data, directory, order)
         _check_whole(data, directory, order)
     except (struct.error, OverflowError):  # a place beyond the end, or beyond every end
         raise truncated() from None
     return Header(inverted=bits == 16 and first[_PHOTOMETRIC] == 0)
+
+
+def _check_jpegs(data: mmap, directory: _Directory, order: str) -> None:
+    """Raises `Rejected` where a strip or tile holds a smaller JPEG than its place: the rest would be stale memory."""
+    width, height = _first(data, directory, _WIDTH, order), _first(data, directory, _HEIGHT, order)
+    tiled = _TILE_WIDTH in directory
+    offsets, counts = _PLACES[tiled]
+    rows = _first(data, directory, _TILE_HEIGHT if tiled else _ROWS, order) or height
+    needed = _first(data, directory, _TILE_WIDTH, order) if tiled else width
+    strips = max(1, -(-height // rows))  # of each plane, in planes
+    places = zip(_values(data, directory, offsets, order), _values(data, directory, counts, order), strict=False)
+    for number, (offset, count) in enumerate(places):
+        frame = jpeg.frame_size(data, offset, offset + count)
+        tall = rows if tiled else min(rows, height - number % strips * rows)
+        # Subsampled planes are as much smaller as their factors say: only what no factor explains is refused.
+        if frame is None or frame[0] * 4 < needed or frame[1] * 4 < tall:
+            raise truncated()
+        if _first(data, directory, _PLANAR, order) == 1 and (frame[0] < needed or frame[1] < tall):
+            raise truncated()
 
 
 def _first(data: mmap, directory: _Directory, tag: int, order: str) -> int:
@@ -122,6 +159,8 @@ def _directory(data: mmap, order: str) -> _Directory:
         width = struct.calcsize(form) if form else int(kind == _UNDEFINED)
         if width * count > size:
             (place,) = struct.unpack_from(order + word, data, place)
+        if tag in found or (tag in _LAYOUT and form is None):
+            raise malformed("its directory can be read in two ways")
         found[tag] = _Entry(form, count, place)
         at += 4 + 2 * size
     return found

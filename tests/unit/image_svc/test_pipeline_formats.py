@@ -290,6 +290,18 @@ def test_more_frames_than_a_preset_takes_stand_still_and_more_than_the_cap_are_r
     assert getattr(Image.open(io.BytesIO(run(content, moving)[1][0])), "n_frames", 1) == 1
 
 
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_that_is_read_twice_gives_the_same_frames_twice(format_: str) -> None:
+    """Its reader goes back to the first frame, whose pixels are of another kind than the last one's in a GIF."""
+    frames = [drawn((90, 60)).rotate(30 * number).quantize(60 + number) for number in range(5)]
+    content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=80)
+    moving = msgspec.structs.replace(EXACT, format="webp", animated=True)
+    again = msgspec.structs.replace(moving, name="again")
+    _, (one, other) = run(content, moving, again)
+    assert one == other
+    assert getattr(Image.open(io.BytesIO(one)), "n_frames", 1) == 5
+
+
 # ---- shapes
 
 
