@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
+import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -159,3 +162,27 @@ async def test_duplicates_are_found_by_content_and_by_likeness_within_the_tenant
     assert await listed(f"similar_to={first}&sha256={image['sha256']}") == [twin]
     hidden = await api.call("GET", f"/v1/images?similar_to={strangers}")
     assert (hidden.status, hidden.json["errors"][0]["pointer"]) == (422, "/similar_to")
+
+
+async def test_the_loop_of_the_document_orders_every_image_of_a_tenant(
+    http: aiohttp.ClientSession, cluster: RunningCluster
+) -> None:
+    key = cluster.env["DARKROOM_SECOND_API_KEY"]
+    api = Api(http, cluster.env["DARKROOM_API_URL"], key)
+    ids = [await api.upload(picture(seed=930 + n), "image/jpeg", variants=["thumb"]) for n in range(3)]
+    for image_id in ids:
+        await api.settled(image_id)
+    document = (Path(__file__).parents[2] / "docs" / "presets.md").read_text()
+    (script,) = [block for block in re.findall(r"```sh\n(.*?)```", document, re.DOTALL) if "reprocess" in block]
+    loop = await asyncio.create_subprocess_exec(
+        "bash",
+        "-euc",
+        script.replace("page_size=100", "page_size=2"),
+        env={"PATH": os.environ["PATH"], "DARKROOM_API_URL": api.url, "DARKROOM_API_KEY": key},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said = (await asyncio.wait_for(loop.communicate(), 60))[0].decode().split("\n")
+    assert loop.returncode == 0
+    assert {f"{image_id} 202" for image_id in ids} <= set(said)
+    for image_id in ids:
+        assert (await api.settled(image_id))["state"] == "READY"
