@@ -40,6 +40,14 @@ REMEDY: Final = (
 )
 
 
+# What builders say of a base that they cannot pull.
+_PULL_FAILED: Final = ("initializing source docker://", "failed to resolve source metadata", "pull access denied")
+_NO_REGISTRY: Final = (
+    "\nThe base image cannot be pulled. Where no registry can be reached:\n"
+    "  make images-base && make images BASE=localhost/darkroom-base:bookworm"
+)
+
+
 class ImageError(Exception):
     """An image cannot be made, read or pushed; the text says why, and what to do."""
 
@@ -60,7 +68,8 @@ class Tool:
             )
         if done.returncode:
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-_LAST_LINES:])
-            raise ImageError(f"{service}: the build failed; the end of {log}:\n{tail}")
+            hint = _NO_REGISTRY if any(words in tail for words in _PULL_FAILED) else ""
+            raise ImageError(f"{service}: the build failed; the end of {log}:\n{tail}{hint}")
 
     def command(self, service: str, options: Build) -> list[str]:
         """The command that builds one image."""

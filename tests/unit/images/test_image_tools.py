@@ -88,6 +88,12 @@ def test_a_failed_build_shows_the_end_of_its_log(program: Program, tmp_path: Pat
         Tool("podman").build("gateway", OPTIONS, tmp_path / "log")
 
 
+def test_where_no_registry_can_be_reached_the_way_without_one_is_told(program: Program, tmp_path: Path) -> None:
+    program("buildah", "echo 'initializing source docker://debian: no such host' >&2; exit 125")
+    with pytest.raises(ImageError, match="make images-base && make images BASE="):
+        Tool("buildah").build("gateway", OPTIONS, tmp_path / "log")
+
+
 def test_the_password_of_a_registry_goes_through_standard_input(program: Program, tmp_path: Path) -> None:
     program("docker", f'echo "$@" > {tmp_path}/arguments; /bin/cat > {tmp_path}/input')
     Tool("docker").login("registry.example.com", "AWS", "secret")
