@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image
 
-from image_svc.pipeline.decode import Opened, frame
+from image_svc.pipeline.decode import Opened, frame, reopened
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Format
@@ -49,9 +49,10 @@ def moves(opened: Opened, preset: Preset, made: Size) -> bool:
 def animate(opened: Opened, finish: Callable[[Image.Image], Image.Image]) -> Animation:
     """All frames, each as `finish` makes it of a stored one. Raises `Rejected` where one cannot be decoded."""
     loop = opened.loop
+    reader = reopened(opened)
     frames, durations = [], []
     for number in range(opened.frames):
-        picture, milliseconds = frame(opened, number)
+        picture, milliseconds = frame(reader, number)
         made = finish(picture).convert("RGBA")
         made.info = {}
         frames.append(made)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from mmap import mmap
 from typing import Any, Final
 
@@ -166,10 +166,21 @@ def _may_lack_rows(opened: Opened, tiles: list[Any]) -> bool:
     return not picture.crop((left, bottom - 1, right, bottom)).tobytes().strip(bytes([transparent]))
 
 
+def reopened(opened: Opened) -> Opened:
+    """The same file with a reader of its own, before its first frame.
+
+    Going back is where readers keep what they should forget: palettes of later frames, storage of another kind
+    (CVE-2026-96639). Raises `Rejected`.
+    """
+    opened.data.seek(0)  # the first reader has read what it needs
+    return replace(opened, picture=_guarded(lambda: _OPENERS[opened.format](opened.data)))
+
+
 def frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
     """One frame of an animation, as stored and ready to be resampled, and for how many milliseconds it is shown.
 
-    Frames are asked for in order, after `pixels`, which has checked the size that all of them have. Raises `Rejected`.
+    Frames are asked for in order, each once for a reader, after `pixels` has checked the size that all of them have.
+    Raises `Rejected`.
     """
     picture = opened.picture
     behind = 1 if picture.info.get("default_image") else 0  # a PNG's still picture for those that know no animation

@@ -292,14 +292,21 @@ def test_more_frames_than_a_preset_takes_stand_still_and_more_than_the_cap_are_r
 
 @pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG", "AVIF"])
 def test_an_animation_that_is_read_twice_gives_the_same_frames_twice(format_: str) -> None:
-    """Its reader goes back to the first frame, whose pixels are of another kind than the last one's in a GIF."""
-    frames = [drawn((90, 60)).rotate(30 * number).quantize(60 + number) for number in range(5)]
+    """A reader that goes back to the first frame remembers the last one's palette: each reading has one of its own."""
+    few = 250 if format_ in {"GIF", "PNG"} else 0
+    frames = [drawn((90, 60)).rotate(30 * number) for number in range(5)]
+    palette = frames[0].quantize(few or 2)
+    frames = [frame.quantize(few, palette=palette) if few else frame for frame in frames]
     content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=80)
     moving = msgspec.structs.replace(EXACT, format="webp", animated=True)
     again = msgspec.structs.replace(moving, name="again")
     _, (one, other) = run(content, moving, again)
     assert one == other
-    assert getattr(Image.open(io.BytesIO(one)), "n_frames", 1) == 5
+    seen = Image.open(io.BytesIO(one))
+    assert getattr(seen, "n_frames", 1) == 5
+    for number, frame in enumerate(frames):
+        seen.seek(number)
+        assert psnr(seen.convert("RGB"), frame.convert("RGB")) > 22
 
 
 # ---- shapes
