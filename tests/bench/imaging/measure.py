@@ -6,8 +6,8 @@ import itertools
 import statistics
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -32,6 +32,8 @@ class Figures:
     base: int = 0
     peak: int = 0
     quality: dict[str, Quality] = field(default_factory=dict)
+    # Of ours only: the reference in our own encoding.
+    ideal: dict[str, Quality] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -109,12 +111,19 @@ class Bench:
             for engine in ENGINES:
                 if engine.kind == "floor" or (photo.name, engine.name) not in results:
                     continue
-                results[photo.name, engine.name].quality = {
-                    preset.name: reference.judge(
-                        self._out(photo.name, engine) / f"{preset.name}.{preset.extension}", preset
-                    )
-                    for preset in self._presets
-                }
+                figures = results[photo.name, engine.name]
+                for preset in self._presets:
+                    file = self._out(photo.name, engine) / f"{preset.name}.{preset.extension}"
+                    figures.quality[preset.name] = reference.judge(file, preset)
+                    if engine.kind == "ours":
+                        figures.ideal[preset.name] = reference.ideal(file, preset)
+
+    @contextmanager
+    def bare(self) -> Iterator[Callable[[Path], Taken]]:
+        """Our pipeline in process, one photo at a time; what it says is of one."""
+        with running(ENGINES[0], self._folder / "bare.log") as process:
+            self._warm(process, ENGINES[0])
+            yield lambda file: process.run([file], self._out("bare", ENGINES[0]), self._plain)
 
     def thumbnail_alone(self, photo: Photo, count: int) -> float:
         """How many times more a full decode costs than all that the smallest preset takes (target 5)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,6 +14,7 @@ import numpy.typing as npt
 import pillow_heif
 from PIL import Image, ImageCms, ImageOps
 
+from image_svc.pipeline.encode import encode
 from image_svc.pipeline.geometry import plan
 from image_svc.pipeline.presets import Preset
 
@@ -29,7 +31,7 @@ _WINDOW: Final = 7
 
 @dataclass(frozen=True)
 class Quality:
-    """Of one variant: bytes, PSNR of the RGB samples in dB, SSIM of the luminance, and its size in pixels."""
+    """Of one variant: bytes, PSNR of the RGB samples in dB, SSIM of the luminance."""
 
     bytes: int
     psnr: float
@@ -93,6 +95,22 @@ class Reference:
         if expected.window != expected.whole:
             whole = _found(whole, made)
         return Quality(file.stat().st_size, psnr(whole, made), ssim(whole, made))
+
+    def ideal(self, file: Path, preset: Preset) -> Quality:
+        """The quality of the reference itself in our encoding, where it is cut as `file` is."""
+        with Image.open(file) as opened:
+            made = opened.convert("RGB")
+        expected = plan(preset, self._picture.size)
+        whole = self._whole(expected.whole)
+        best = (_found(whole, made) if expected.window != expected.whole else whole).copy()
+        best.info = {}
+        descriptor = os.memfd_create("ideal")
+        encode(best, preset, descriptor)
+        with os.fdopen(descriptor, "rb") as encoded:
+            size = encoded.seek(0, os.SEEK_END)
+            with Image.open(encoded) as opened:
+                again = opened.convert("RGB")
+        return Quality(size, psnr(best, again), ssim(best, again))
 
     def _whole(self, size: tuple[int, int]) -> Image.Image:
         if size not in self._reduced:

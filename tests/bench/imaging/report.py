@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from tests.bench.imaging.around import Around
 from tests.bench.imaging.engine import ENGINES
 from tests.bench.imaging.measure import Results, ratio
 from tests.bench.imaging.pictures import Photo
@@ -86,3 +87,32 @@ def verdicts(found: Sequence[Verdict]) -> str:
 def _number(verdict: Verdict, value: float) -> str:
     digits = 4 if not verdict.unit else 2
     return f"{value:.{digits}f}{'' if verdict.unit == 'x' else ' '}{verdict.unit}".strip()
+
+
+def around(found: Around) -> str:
+    """What the pipeline around the pixels adds to one image, by part and by process."""
+    whole = found.whole
+    known = sum(found.parts.values())
+    rows = [(f"worker, {part}", seconds) for part, seconds in found.parts.items()]
+    rows += [
+        ("worker, everything else (consumer, lease, logs)", whole.worker - known),
+        ("sandbox: the helper's side, fork", whole.helper),
+        ("sandbox: the child beyond the pixels", whole.child - whole.pixels),
+        ("metadata_svc: begin, finish, outbox", whole.metadata),
+        ("together", whole.around),
+        ("the pixels, in process", whole.pixels),
+    ]
+    return table(
+        ["CPU of one image", "ms", "% of the pixels"],
+        [[name, f"{1000 * seconds:.1f}", f"{100 * seconds / whole.pixels:.1f}"] for name, seconds in rows],
+    )
+
+
+def clock(found: Around) -> str:
+    """What the figures are made of that the targets judge."""
+    whole = found.whole
+    return (
+        f"From S3's answer to the PUT until READY: {whole.total * 1000:.0f} ms, of which {whole.bare * 1000:.0f} the "
+        f"pixels and {whole.storage * 1000:.0f} S3's get and put. A backlog drained at {found.drained.rate:.1f} images a second; "
+        f"{found.drained.share * 100:.0f} % of the CPU time that other processes left went into developing."
+    )

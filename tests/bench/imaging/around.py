@@ -1,0 +1,330 @@
+"""What the pipeline around the pixels adds: the real worker on LocalStack and PostgreSQL, our own processes counted.
+
+`parts` takes a worker's steps one by one in this process, with the worker's own adapters, so that their CPU can be told
+apart; `whole`, `memory` and `backlog` watch a worker that runs as it does in production.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from darkroom.metadata.v1 import metadata_pb2 as pb
+
+from deploy.local import localstack as launcher
+from deploy.local.postgres import VOLATILE
+from deploy.local.postgres import running as postgres_running
+from image_svc.adapters import metadata as metadata_adapter
+from image_svc.adapters.metadata import GrpcMetadata
+from image_svc.domain.messages import Created, parse
+from image_svc.domain.model import Job, Ready, StoredVariant
+from image_svc.pipeline.fingerprint import fingerprint
+from image_svc.pipeline.presets import Preset
+from image_svc.sandbox import Developed, DevelopedVariant, Sandbox
+from image_svc.worker.source import Source
+from metadata_svc import migrate
+from metadata_svc.domain.image import State
+from tests.bench.imaging import accounts, job
+from tests.bench.imaging.engine import Taken
+from tests.bench.imaging.measure import say
+from tests.support.image_stack import Service, Stack, free_port, stack
+from tests.support.localstack import LocalStack
+from tests.support.postgres import Database
+
+_LEASE: Final = 30.0
+_TIDY: Final = 0.05
+_POLL: Final = 0.004  # seconds between two looks at an image's state, or at the worker's memory
+QUEUE, GET, HASH, SANDBOX, PUT, RPC = (
+    "queue: receive, delete",
+    "S3: get",
+    "SHA-256 of the original",
+    "sandbox: the worker's side",
+    "S3: put, four variants with their SHA-256",
+    "gRPC: begin, finish",
+)
+_PARTS: Final = (QUEUE, GET, HASH, SANDBOX, PUT, RPC)
+
+
+@dataclass(frozen=True)
+class Whole:
+    """Of one image: CPU seconds by process, and seconds on the clock."""
+
+    worker: float
+    helper: float
+    child: float
+    metadata: float
+    pixels: float  # the same photo developed in process, after each image: CPU
+    total: float  # from S3's answer to the PUT until READY
+    storage: float  # of which S3's get and put, as the worker saw them
+    bare: float  # the photo in process: on the clock
+    added: float  # total beyond storage and bare, the median of the images
+
+    @property
+    def around(self) -> float:
+        """CPU beyond the pixels."""
+        return self.worker + self.helper + self.metadata + self.child - self.pixels
+
+
+@asynccontextmanager
+async def world(folder: Path) -> AsyncIterator[Stack]:
+    """LocalStack, PostgreSQL and metadata_svc; a worker starts when asked for."""
+    with ExitStack() as servers:
+        port = free_port()
+        endpoint = f"http://127.0.0.1:{port}"
+        os.environ.update(launcher.CREDENTIALS)  # for the clients in this process
+        emulator = launcher.start(port, folder / "localstack", folder / "localstack.log")
+        servers.callback(launcher.stop, emulator)
+        settings = {**VOLATILE, "log_min_messages": "fatal"}
+        url = servers.enter_context(postgres_running(folder / "postgres", settings=settings))
+        database = await _database(url)
+        launcher.wait(endpoint, alive=lambda: emulator.poll() is None)
+        place = LocalStack(endpoint, launcher.REGION, folder / "localstack")
+        async with stack(place, database, folder) as running:
+            yield running
+
+
+async def _database(url: str) -> Database:
+    passwords = {"darkroom_app": "bench-app", "darkroom_maintenance": "bench-maintenance"}
+    owner = await asyncpg.connect(url)
+    await migrate.ensure_roles(owner, passwords)
+    await migrate.apply(owner)
+    await owner.close()
+    parts = urlsplit(url)
+    app, maintenance = (
+        urlunsplit(parts._replace(netloc=f"{role}:{password}@{parts.hostname}:{parts.port}"))
+        for role, password in passwords.items()
+    )
+    return Database(parts.path.lstrip("/"), url, app, maintenance)
+
+
+class Steps:
+    """A worker's steps by hand. `cpu` has this process's CPU seconds of each, a value an image."""
+
+    def __init__(self, running: Stack, metadata: GrpcMetadata, sandbox: Sandbox) -> None:
+        self._running, self._metadata, self._sandbox = running, metadata, sandbox
+        self._presets = job.eager_presets()
+        self.cpu: dict[str, list[float]] = {part: [] for part in _PARTS}
+
+    async def one(self, content: bytes) -> None:
+        """Uploads an image and takes it all the way."""
+        place = self._running.place
+        await self._running.upload(content)
+        spent = dict.fromkeys(_PARTS, 0.0)
+        clock = _Clock(spent)
+        messages = await place.queue.receive(most=1, wait=20, visibility=_LEASE)
+        clock.lap(QUEUE)
+        (message,) = messages
+        (item,) = parse(message.body, bucket=place.incoming)
+        assert isinstance(item, Created)
+        begun = await self._metadata.begin(item.key, _LEASE)
+        assert isinstance(begun, Job)
+        clock.lap(RPC)
+        with Source() as source:
+            async with place.store.original(item.key) as original:
+                await source.fill(original, size=begun.size, sha256=begun.sha256)
+            clock.lap(GET)
+            hashlib.sha256(content).digest()
+            clock.lap(HASH)
+            spent[GET] -= spent[HASH]  # it was hashed while it came
+            with await self._sandbox.develop(source.fd, begun.content_type, self._presets) as developed:
+                clock.lap(SANDBOX)
+                variants = await self._store(begun, source.sha256, developed)
+                clock.lap(PUT)
+        await self._metadata.finish(begun.attempt, Ready(developed.facts, source.sha256, variants))
+        clock.lap(RPC)
+        assert not await place.queue.delete([message.receipt])
+        clock.lap(QUEUE)
+        for part, seconds in spent.items():
+            self.cpu[part].append(seconds)
+
+    async def _store(self, begun: Job, sha256: bytes, developed: Developed) -> tuple[StoredVariant, ...]:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self._store_one(begun, sha256, preset, made))
+                for preset, made in zip(self._presets, developed.variants, strict=True)
+            ]
+        return tuple(task.result() for task in tasks)
+
+    async def _store_one(self, begun: Job, sha256: bytes, preset: Preset, made: DevelopedVariant) -> StoredVariant:
+        name = f"{preset.name}.{fingerprint(sha256, preset, self._sandbox.build)}.{made.extension}"
+        key = begun.media_prefix + name
+        await self._running.place.store.put_variant(key, os.pread(made.fd, made.size, 0), made.content_type)
+        return StoredVariant(preset.name, key, made.content_type, made.width, made.height, made.size)
+
+
+class _Clock:
+    """Adds this process's CPU time since the last lap to a part's."""
+
+    def __init__(self, spent: dict[str, float]) -> None:
+        self._spent = spent
+        self._last = time.process_time()
+
+    def lap(self, part: str) -> None:
+        now = time.process_time()
+        self._spent[part] += now - self._last
+        self._last = now
+
+
+async def parts(running: Stack, photo: Path, count: int) -> dict[str, float]:
+    """CPU seconds an image of each step, of the process that takes it: medians of `count` images."""
+    async with AsyncExitStack() as exits:
+        channel = await metadata_adapter.channel(exits, f"ipv4:127.0.0.1:{running.metadata_port}")
+        sandbox = await exits.enter_async_context(await Sandbox.start())
+        steps = Steps(running, GrpcMetadata(channel, 5.0), sandbox)
+        content = photo.read_bytes()
+        greeting = await running.place.queue.receive(most=1, wait=5, visibility=_LEASE)  # S3's test event
+        await running.place.queue.delete([message.receipt for message in greeting])
+        for _ in range(count + 2):
+            await steps.one(content)
+        return {part: statistics.median(values[2:]) for part, values in steps.cpu.items()}
+
+
+async def whole(running: Stack, worker: Service, photo: Path, count: int, bare: Callable[[Path], Taken]) -> Whole:
+    """One image at a time through a running worker; what its processes use when nothing comes is taken off.
+
+    `bare` develops a photo in process: after each image, so that both meet the same machine.
+    """
+    content = photo.read_bytes()
+    assert running.metadata_service is not None
+    pids = worker.process.pid, running.metadata_service.process.pid
+    for _ in range(3):
+        await _through(running, content)
+    idle = await _idle(pids)
+    used, used_metadata, lasted = [], 0.0, 0.0
+    totals, alone = [], []
+    for _ in range(count):
+        image = await running.register(content)
+        before, before_metadata = accounts.spent(pids[0]), accounts.times(pids[1])[0]
+        started = time.monotonic()
+        totals.append(await _through(running, content, image))
+        await worker.logged("image ready", times=len(totals) + 3)
+        await asyncio.sleep(_TIDY)  # the message's deletion, and what follows the commit
+        used.append(accounts.spent(pids[0]) - before)
+        used_metadata += accounts.times(pids[1])[0] - before_metadata
+        lasted += time.monotonic() - started
+        alone.append(bare(photo))
+    storage = [(line["fetch_ms"] + line["store_ms"]) / 1000 for line in worker.events("image ready")[-count:]]
+    added = [total - away - own.wall for total, away, own in zip(totals, storage, alone, strict=True)]
+    return Whole(
+        worker=max(sum(each.worker for each in used) - idle[0] * lasted, 0) / count,
+        helper=sum(each.helper for each in used) / count,
+        child=sum(each.children for each in used) / count,
+        metadata=max(used_metadata - idle[1] * lasted, 0) / count,
+        pixels=statistics.mean(each.cpu for each in alone),
+        total=statistics.median(totals),
+        storage=statistics.median(storage),
+        bare=statistics.median(each.wall for each in alone),
+        added=statistics.median(added),
+    )
+
+
+async def _through(running: Stack, content: bytes, image: pb.Image | None = None) -> float:
+    """Seconds from S3's answer to the PUT until the image is READY in the database."""
+    image = image or await running.register(content)
+    await running.place.s3.put_object(Bucket=running.place.incoming, Key=image.original_key, Body=content)
+    started = time.monotonic()
+    while True:
+        state = await running.owner.fetchval("SELECT state FROM darkroom.images WHERE id = $1::uuid", image.id)
+        if state == State.READY:
+            return time.monotonic() - started
+        if state in {State.FAILED, State.REJECTED} or time.monotonic() - started > 60:
+            raise RuntimeError(f"the photo is {State(state).name}")
+        await asyncio.sleep(_POLL)
+
+
+async def _idle(pids: tuple[int, int], seconds: float = 5.0) -> tuple[float, float]:
+    """CPU seconds a second of each process when nothing comes."""
+    before = [accounts.times(pid)[0] for pid in pids]
+    await asyncio.sleep(seconds)
+    worker, metadata = ((accounts.times(pid)[0] - then) / seconds for pid, then in zip(pids, before, strict=True))
+    return worker, metadata
+
+
+async def memory(running: Stack, worker: Service, photo: Path, count: int) -> int:
+    """The most memory, in bytes, of worker, helper and child together while one photo is in hand."""
+    most = 0
+    content = photo.read_bytes()
+    for _ in range(count):
+        image = asyncio.create_task(_through(running, content))
+        while not image.done():
+            most = max(most, accounts.memory(worker.process.pid))
+            await asyncio.sleep(_POLL)
+        image.result()
+    return most
+
+
+@dataclass(frozen=True)
+class Drained:
+    """How a backlog went: images a second, and of the CPU time that other processes left, what went into developing."""
+
+    rate: float
+    share: float
+
+
+async def backlog(running: Stack, photo: Path, count: int) -> Drained:
+    """Fills the queue before a worker starts, and watches the worker empty it, but for the first and last twentieth."""
+    content = photo.read_bytes()
+    for _ in range(count):
+        await running.upload(content)
+    already = await _ready(running)
+    worker = await running.worker(receive_wait_seconds=1)
+    edge = max(count // 20, 1)
+    await _until(running, already + edge)
+    first, started, idle, before = await _ready(running), time.monotonic(), accounts.idle(), _now(worker)
+    await _until(running, already + count - edge)
+    last, ended, idle_after, after = await _ready(running), time.monotonic(), accounts.idle(), _now(worker)
+    used = after - before
+    await _until(running, already + count)
+    await worker.stop()
+    left = used.all + idle_after - idle
+    return Drained((last - first) / (ended - started), (used.helper + used.children) / left)
+
+
+def _now(worker: Service) -> accounts.Spent:
+    return accounts.spent(worker.process.pid)
+
+
+async def _ready(running: Stack) -> int:
+    return int(await running.owner.fetchval("SELECT count(*) FROM darkroom.images WHERE state = $1", State.READY))
+
+
+async def _until(running: Stack, count: int) -> None:
+    async with asyncio.timeout(300):
+        while await _ready(running) < count:
+            await asyncio.sleep(0.05)
+
+
+@dataclass(frozen=True)
+class Around:
+    """All of it: seconds of CPU by part, one image at a time, bytes of memory, a backlog."""
+
+    parts: dict[str, float]
+    whole: Whole
+    memory: int
+    drained: Drained
+
+
+async def measured(
+    folder: Path, photo: Path, large: Path, *, count: int, waiting: int, bare: Callable[[Path], Taken]
+) -> Around:
+    """Measures `count` images one at a time and a backlog of `waiting`; memory with the `large` photo."""
+    async with world(folder) as running:
+        say("around the pixels: step by step")
+        steps = await parts(running, photo, count)
+        say("around the pixels: a worker, one photo at a time")
+        worker = await running.worker(receive_wait_seconds=5)
+        one_by_one = await whole(running, worker, photo, count, bare)
+        most = await memory(running, worker, large, 5)
+        await worker.stop()
+        say("around the pixels: a backlog")
+        return Around(steps, one_by_one, most, await backlog(running, photo, waiting))
