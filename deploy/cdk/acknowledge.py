@@ -46,6 +46,8 @@ def acknowledge(construct: IConstruct, *rules: str, reason: str) -> None:
 
 def _add(resource: CfnResource, tool: str, key: str, entry: dict[str, Any]) -> None:
     held = resource.get_metadata(tool) or {}
+    if any(other["id"] == entry["id"] for other in held.get(key, [])):
+        return  # two statements of one policy may name the same resource: a tool finds it once
     resource.add_metadata(tool, {**held, key: [*held.get(key, []), entry]})
 
 

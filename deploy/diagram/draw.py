@@ -47,9 +47,12 @@ MEANINGS: Final[dict[Line, str]] = {
 def svg(picture: Picture) -> str:
     """The picture as SVG, on its own light ground: legible on light pages and on dark ones."""
     width, height = picture.size
-    parts = [
+    opening = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
-        f'height="{height:g}" font-family="{FONT}" role="img" aria-labelledby="title desc">',
+        f'height="{height:g}" font-family="{FONT}" role="img" aria-labelledby="title desc">'
+    )
+    parts = [
+        opening,
         f'<title id="title">{escape(picture.title)}</title>',
         f'<desc id="desc">{escape(picture.description)}</desc>',
         f'<rect width="{width:g}" height="{height:g}" rx="16" fill="#f4f1ea"/>',

@@ -11,17 +11,8 @@ Line = Literal["call", "bytes", "event", "quiet"]
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A CloudFormation type in a stack; `name` must occur in the name or logical id of one that the box shows."""
-
-    stack: str
-    type: str
-    name: str = ""
-
-
-@dataclass(frozen=True)
 class Box:
-    """A box; `shows` is what of the templates it stands for: nothing only for what is outside of them (`outside`)."""
+    """A box; `shows` is what of the templates it stands for (see `coverage`): nothing where it is `outside` of them."""
 
     title: str
     text: tuple[str, ...]
@@ -29,7 +20,7 @@ class Box:
     size: Point
     look: Look
     icon: str = ""
-    shows: tuple[Kind, ...] = ()
+    shows: tuple[str, ...] = ()
     chips: tuple[tuple[float, str], ...] = ()  # (x, text): a task or an instance in the zone at that place
 
 
@@ -41,7 +32,7 @@ class Frame:
     at: Point
     size: Point
     look: Literal["region", "vpc", "zone", "lane"]
-    shows: tuple[Kind, ...] = ()
+    shows: tuple[str, ...] = ()
     title_at: Point | None = None
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.diagram.elements import Arrow, Box, Frame, Kind, Picture
+from deploy.diagram.elements import Arrow, Box, Frame, Picture
 
 SIZE: Final = (1720.0, 1250.0)
 ZONES: Final = (("a", 640.0), ("b", 905.0), ("c", 1170.0))  # middle of each zone's column
@@ -12,18 +12,72 @@ BAR_X: Final = 530.0  # what stands in all three zones
 BAR_W: Final = 750.0
 
 FRAMES: Final = (
-    Frame("AWS · one account · one region", (212, 20), (1488, 1090), "region"),
-    Frame("VPC · private subnets only", (452, 84), (880, 734), "vpc"),
-    *(Frame(f"zone {name}", (centre - 127, 118), (254, 684), "zone") for name, centre in ZONES),
+    Frame(
+        "AWS · one account · one region", (212, 20), (1488, 1090), "region", shows=("Registry/S3::Bucket/Templates",)
+    ),
+    Frame(
+        "VPC · private subnets only",
+        (452, 84),
+        (880, 734),
+        "vpc",
+        shows=(
+            "Network/EC2::VPC",
+            "Network/EC2::FlowLog",
+            "Network/SSM::Association",
+            "Network/EC2::InternetGateway",
+            "Network/EC2::VPCGatewayAttachment",
+            "Cluster/ECS::Cluster",
+            "Cluster/ECS::ClusterCapacityProviderAssociations",
+            "Cluster/ServiceDiscovery::HttpNamespace",
+        ),
+    ),
+    *(
+        Frame(f"zone {name}", (centre - 127, 118), (254, 684), "zone", shows=("Network/EC2::Subnet",))
+        for name, centre in ZONES
+    ),
     Frame("BYTES AND EVENTS · no server on their way in", (236, 846), (1096, 248), "lane", title_at=(978, 1074)),
 )
 
 CLIENT: Final = Box("clients", ("browsers, apps,", "servers"), (24, 250), (158, 92), "outside", "client")
 
 EDGE: Final = (
-    Box("WAF", ("managed rules,", "rate by address"), (240, 104), (182, 80), "aws", "shield"),
-    Box("API Gateway", ("keys, plans, throttle,", "redacted access log"), (240, 250), (182, 92), "aws", "door"),
-    Box("VPC link v2", ("no public way in",), (240, 408), (182, 60), "aws", "link"),
+    Box(
+        "WAF",
+        ("managed rules,", "rate by address"),
+        (240, 104),
+        (182, 80),
+        "aws",
+        "shield",
+        shows=(
+            "Edge/WAFv2::WebACL",
+            "Edge/WAFv2::WebACLAssociation",
+            "Edge/WAFv2::LoggingConfiguration",
+        ),
+    ),
+    Box(
+        "API Gateway",
+        ("keys, plans, throttle,", "redacted access log"),
+        (240, 250),
+        (182, 92),
+        "aws",
+        "door",
+        shows=(
+            "Edge/ApiGateway::RestApi",
+            "Edge/ApiGateway::Deployment",
+            "Edge/ApiGateway::Stage",
+            "Edge/ApiGateway::UsagePlan",
+            "Edge/ApiGateway::Account",
+        ),
+    ),
+    Box(
+        "VPC link v2",
+        ("no public way in",),
+        (240, 408),
+        (182, 60),
+        "aws",
+        "link",
+        shows=("Edge/ApiGatewayV2::VpcLink",),
+    ),
 )
 
 IN_VPC: Final = (
@@ -34,6 +88,13 @@ IN_VPC: Final = (
         (BAR_W, 56),
         "aws",
         "balance",
+        shows=(
+            "Services/ElasticLoadBalancingV2::LoadBalancer",
+            "Services/ElasticLoadBalancingV2::TargetGroup",
+            "Services/ElasticLoadBalancingV2::Listener",
+            "Services/ElasticLoadBalancingV2::ListenerRule",
+            "Services/S3::Bucket/BalancerAccessLogs",
+        ),
     ),
     Box(
         "gateway",
@@ -43,6 +104,11 @@ IN_VPC: Final = (
         "service",
         "service",
         chips=tuple((centre, "task") for _, centre in ZONES),
+        shows=(
+            "Services/ECS::Service/gateway",
+            "Services/ECS::TaskDefinition/gateway",
+            "Services/Lambda::Function/RolloutProbe",
+        ),
     ),
     Box(
         "presign_svc",
@@ -52,6 +118,10 @@ IN_VPC: Final = (
         "service",
         "service",
         chips=tuple((centre, "task") for _, centre in ZONES),
+        shows=(
+            "Services/ECS::Service/presignsvc",
+            "Services/ECS::TaskDefinition/presignsvc",
+        ),
     ),
     Box(
         "metadata_svc",
@@ -61,6 +131,11 @@ IN_VPC: Final = (
         "service",
         "service",
         chips=tuple((centre, "task") for _, centre in ZONES),
+        shows=(
+            "Services/ECS::Service/metadatasvc",
+            "Services/ECS::TaskDefinition/metadatasvc",
+            "Cluster/ECS::TaskDefinition",
+        ),
     ),
     Box(
         "Aurora PostgreSQL",
@@ -70,6 +145,12 @@ IN_VPC: Final = (
         "data",
         "database",
         chips=((ZONES[0][1], "writer"), (ZONES[1][1], "reader, fails over")),
+        shows=(
+            "Database/RDS::DBCluster",
+            "Database/RDS::DBInstance",
+            "Database/RDS::DBSubnetGroup",
+            "Database/RDS::DBClusterParameterGroup",
+        ),
     ),
     Box(
         "image_svc",
@@ -79,26 +160,151 @@ IN_VPC: Final = (
         "service",
         "spin",
         chips=((ZONES[0][1], "task on demand"), (ZONES[1][1], "task on Spot"), (ZONES[2][1], "task on Spot")),
+        shows=(
+            "Services/ECS::Service/imagesvc",
+            "Services/ECS::TaskDefinition/imagesvc",
+        ),
     ),
 )
 
 DATA: Final = (
-    Box("S3 incoming", ("create-only, originals", "private, encrypted"), (256, 896), (196, 80), "data", "bucket"),
-    Box("SQS images", ("20 receives, 4 days",), (560, 904), (196, 64), "aws", "queue"),
-    Box("SQS dead letters", ("14 days, redrive",), (560, 1000), (196, 58), "aws", "dead"),
-    Box("S3 media", ("derivatives: no EXIF,", "no GPS, signed reads"), (830, 896), (196, 80), "data", "bucket"),
-    Box("SNS events", ("image.ready, …",), (1110, 904), (196, 64), "aws", "topic"),
+    Box(
+        "S3 incoming",
+        ("create-only, originals", "private, encrypted"),
+        (256, 896),
+        (196, 80),
+        "data",
+        "bucket",
+        shows=("Core/S3::Bucket/BucketsIncoming",),
+    ),
+    Box(
+        "SQS images",
+        ("20 receives, 4 days",),
+        (560, 904),
+        (196, 64),
+        "aws",
+        "queue",
+        shows=("Core/SQS::Queue/QueuesQueue",),
+    ),
+    Box(
+        "SQS dead letters",
+        ("14 days, redrive",),
+        (560, 1000),
+        (196, 58),
+        "aws",
+        "dead",
+        shows=("Core/SQS::Queue/QueuesDead",),
+    ),
+    Box(
+        "S3 media",
+        ("derivatives: no EXIF,", "no GPS, signed reads"),
+        (830, 896),
+        (196, 80),
+        "data",
+        "bucket",
+        shows=("Core/S3::Bucket/BucketsMedia",),
+    ),
+    Box("SNS events", ("image.ready, …",), (1110, 904), (196, 64), "aws", "topic", shows=("Core/SNS::Topic/Events",)),
 )
 
 BESIDE: Final = (
-    Box("Secrets Manager", ("three database roles, rotated",), (1410, 84), (266, 62), "aws", "key"),
-    Box("Parameter Store", ("every plain value, once",), (1410, 166), (266, 62), "aws", "list"),
-    Box("ECR", ("immutable tags, scanned, signed",), (1410, 248), (266, 62), "aws", "images"),
-    Box("CloudWatch", ("logs, alarms, Container Insights",), (1410, 330), (266, 62), "aws", "chart"),
-    Box("SNS alarms", ("to whoever is on call",), (1410, 412), (266, 62), "aws", "bell"),
-    Box("Auto Scaling", ("targets, backlog, month-end steps",), (1410, 494), (266, 62), "aws", "spin"),
-    Box("EventBridge Scheduler", ("Aurora's ACU, reconciler, pruning",), (1410, 576), (266, 62), "aws", "clock"),
-    Box("VPC endpoints", ("S3 gateway; one a service, or NAT",), (1410, 658), (266, 62), "aws", "plug"),
+    Box(
+        "Secrets Manager",
+        ("three database roles, rotated",),
+        (1410, 84),
+        (266, 62),
+        "aws",
+        "key",
+        shows=(
+            "Core/SecretsManager::Secret",
+            "Database/SecretsManager::SecretTargetAttachment",
+            "Database/SecretsManager::RotationSchedule",
+        ),
+    ),
+    Box(
+        "Parameter Store",
+        ("every plain value, once",),
+        (1410, 166),
+        (266, 62),
+        "aws",
+        "list",
+        shows=("*/SSM::Parameter",),
+    ),
+    Box(
+        "ECR",
+        ("immutable tags, scanned, signed",),
+        (1410, 248),
+        (266, 62),
+        "aws",
+        "images",
+        shows=(
+            "Registry/ECR::Repository",
+            "Registry/ECR::RegistryScanningConfiguration",
+            "Registry/ECR::SigningConfiguration",
+            "Registry/Signer::SigningProfile",
+        ),
+    ),
+    Box(
+        "CloudWatch",
+        ("logs, alarms, Container Insights",),
+        (1410, 330),
+        (266, 62),
+        "aws",
+        "chart",
+        shows=(
+            "*/Logs::LogGroup",
+            "*/CloudWatch::Alarm",
+            "Services/Events::Rule",
+        ),
+    ),
+    Box(
+        "SNS alarms",
+        ("to whoever is on call",),
+        (1410, 412),
+        (266, 62),
+        "aws",
+        "bell",
+        shows=("Core/SNS::Topic/Alarms",),
+    ),
+    Box(
+        "Auto Scaling",
+        ("targets, backlog, month-end steps",),
+        (1410, 494),
+        (266, 62),
+        "aws",
+        "spin",
+        shows=(
+            "Services/ApplicationAutoScaling::ScalableTarget",
+            "Services/ApplicationAutoScaling::ScalingPolicy",
+        ),
+    ),
+    Box(
+        "EventBridge Scheduler",
+        ("Aurora's ACU, reconciler, pruning",),
+        (1410, 576),
+        (266, 62),
+        "aws",
+        "clock",
+        shows=(
+            "Services/Scheduler::Schedule",
+            "Services/Scheduler::ScheduleGroup",
+            "Services/SQS::Queue/SchedulesDead",
+            "Services/ECS::TaskDefinition/Maintenance",
+        ),
+    ),
+    Box(
+        "VPC endpoints",
+        ("S3 gateway; one a service, or NAT",),
+        (1410, 658),
+        (266, 62),
+        "aws",
+        "plug",
+        shows=(
+            "Network/EC2::VPCEndpoint",
+            "Network/EC2::NatGateway",
+            "Network/EC2::EIP",
+        ),
+    ),
 )
 
 OUTSIDE: Final = Box(

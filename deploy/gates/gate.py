@@ -101,4 +101,4 @@ def judge(made: Mapping[str, Synthesis], folder: Path) -> Judged:
     ]
     templates = [template for synthesis in made.values() for template in synthesis.templates.values()]
     resources = sum(len(template.get("Resources", {})) for template in templates)
-    return Judged(verdict(found, given), len(templates), resources, len(set(found)), len(given))
+    return Judged(verdict(found, given), len(templates), resources, len(set(found)), len(dict(given)))
