@@ -32,6 +32,7 @@ _REFUSED: Final = 300
 # A kept connection that the other side has closed meanwhile shows with the next request: one more try finds a new one.
 _TRIES: Final = 2
 _UNASKED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_answers: Final = msgspec.json.Decoder(dict[str, Any])
 _XML_CODE: Final = re.compile(rb"<Code>([^<]*)</Code>")
 
 
@@ -138,6 +139,14 @@ class AwsHttp:
             if response.status >= _REFUSED:
                 raise Refused(response.status, _code(response.headers, await response.read()))
             yield response
+
+    async def call(self, target: str, parameters: Mapping[str, Any], *, content_type: str) -> dict[str, Any]:
+        """One operation of a service that speaks JSON; its answer. Raises as `send`."""
+        body = msgspec.json.encode(parameters)
+        headers = {"content-type": content_type, "x-amz-target": target}
+        async with self.send("POST", "/", headers, body, hashlib.sha256(body).digest()) as response:
+            content = await response.read()
+        return _answers.decode(content) if content else {}
 
     async def _sent(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> aiohttp.ClientResponse:
         for left in reversed(range(_TRIES)):

@@ -16,13 +16,13 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import Field, ValidationError
 from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as SourceError
 
-from runtime import logs
-from runtime.aws import AwsSettings, client
+from runtime import logs, parameters
+from runtime.aws import AwsSettings
+from runtime.parameters import ParameterStore, ParametersUnavailable
 from runtime.watched import LookAgain, Read, Stored
 
 
@@ -55,14 +55,14 @@ async def load(cls: type[_Settings], aws: AioSession) -> _Settings:
     """
     where = _of_environment()
     try:
-        parameters = await _parameters(cls, aws, where)
-    except (BotoCoreError, ClientError) as error:
+        known = await _parameters(cls, aws, where)
+    except ParametersUnavailable as error:
         raise SettingsError(
             f"{cls.service}: cannot read Parameter Store of {where.aws_endpoint_url or 'AWS'}: {error}"
         ) from None
     try:
         set_here = EnvSettingsSource(cls)()
-        stored = _Parameters(cls, parameters)()
+        stored = _Parameters(cls, known)()
         settings = cls(**{name: value for name, value in stored.items() if name not in set_here})
     except SourceError as error:  # a list or an object that is not JSON
         raise SettingsError(f"{cls.service}: {error}: {error.__cause__}") from None
@@ -79,14 +79,14 @@ async def reader(stack: AsyncExitStack, settings: ServiceSettings, aws: AioSessi
     cls = type(settings)
     if name in EnvSettingsSource(cls)():
         return None
-    ssm = await client(stack, aws, "ssm", settings)
+    store = await parameters.opened(stack, aws, settings)
 
     async def read() -> Stored | None:
         # By folder, as at the start: that is what the roles of the services allow.
         try:
-            return (await _stored(ssm, cls, settings.stage)).get(name)
-        except (BotoCoreError, ClientError, OSError, TimeoutError) as error:
-            raise LookAgain(f"Parameter Store: {error or type(error).__name__}") from None
+            return (await _stored(store, cls, settings.stage)).get(name)
+        except ParametersUnavailable as error:
+            raise LookAgain(f"Parameter Store: {error}") from None
 
     return read
 
@@ -150,15 +150,12 @@ def _variable(cls: type[AwsSettings], name: str) -> str:
 async def _parameters(cls: type[ServiceSettings], aws: AioSession, where: AwsSettings) -> dict[str, str]:
     """What Parameter Store holds for the service; its own folder over the shared one."""
     async with AsyncExitStack() as stack:
-        ssm = await client(stack, aws, "ssm", where)
-        return {name: stored.text for name, stored in (await _stored(ssm, cls, where.stage)).items()}
+        store = await parameters.opened(stack, aws, where)
+        return {name: stored.text for name, stored in (await _stored(store, cls, where.stage)).items()}
 
 
-async def _stored(ssm: Any, cls: type[ServiceSettings], stage: str) -> dict[str, Stored]:
+async def _stored(store: ParameterStore, cls: type[ServiceSettings], stage: str) -> dict[str, Stored]:
     values: dict[str, Stored] = {}
     for folder in ("shared", cls.service):
-        prefix = f"/darkroom/{stage}/{folder}/"
-        async for page in ssm.get_paginator("get_parameters_by_path").paginate(Path=prefix):
-            for item in page["Parameters"]:
-                values[item["Name"].removeprefix(prefix)] = Stored(item["Value"], int(item.get("Version", 0)))
+        values |= await store.folder(f"/darkroom/{stage}/{folder}/")
     return values

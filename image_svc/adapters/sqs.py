@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any, Final
-
-import msgspec
 
 from image_svc.adapters.aws_errors import Refused, reaching
 from image_svc.domain.model import Message
@@ -17,7 +14,6 @@ from runtime.aws_http import AwsHttp
 _SQS: Final = "SQS"
 _SERVER_ERROR: Final = 500
 _JSON: Final = "application/x-amz-json-1.0"
-_answers: Final = msgspec.json.Decoder(dict[str, Any])
 # The longest that SQS hides a message for.
 _LONGEST: Final = 43_200
 # The receipt is no longer good: the message was deleted, became visible, or was received again.
@@ -102,11 +98,9 @@ class SqsQueue:
         return str(answer["MessageId"])
 
     async def _call(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        body = msgspec.json.encode({"QueueUrl": self._url, **parameters})
-        headers = {"content-type": _JSON, "x-amz-target": f"AmazonSQS.{operation}"}
-        async with self._http.send("POST", "/", headers, body, hashlib.sha256(body).digest()) as answer:
-            content = await answer.read()
-        return _answers.decode(content) if content else {}
+        return await self._http.call(
+            f"AmazonSQS.{operation}", {"QueueUrl": self._url, **parameters}, content_type=_JSON
+        )
 
 
 def _whole(seconds: float) -> int:

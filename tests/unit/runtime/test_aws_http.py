@@ -21,6 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from runtime.aws_http import NO_BODY, AwsHttp, Keys, Refused, Signer, regional
+from runtime.parameters import ParameterStore, ParametersUnavailable
+from runtime.watched import Stored
 
 MOMENTS = st.integers(1_600_000_000, 2_200_000_000).map(lambda second: datetime.fromtimestamp(second, UTC))
 TOKENS = st.none() | st.text("abcXYZ019+/=", min_size=1, max_size=40)
@@ -155,3 +157,15 @@ async def test_a_kept_connection_that_has_ended_costs_a_second_try_and_no_error(
                 assert await response.read() == expected
         assert len(seen) == 2
         assert all(b"authorization: AWS4-HMAC-SHA256" in head for head in seen)
+
+
+async def test_parameters_are_asked_for_again_while_too_many_ask_and_not_when_they_are_not_ours() -> None:
+    throttled = answer("400 Bad Request", b'{"__type":"ThrottlingException"}')
+    page = answer("200 OK", b'{"Parameters":[{"Name":"/a/x","Value":"1","Version":3}]}')
+    async with served([throttled, throttled, page]) as (aws, seen):
+        assert await ParameterStore(aws).folder("/a/") == {"x": Stored("1", 3)}
+        assert len(seen) == 3
+    async with served([answer("400 Bad Request", b'{"__type":"AccessDeniedException"}')]) as (aws, seen):
+        with pytest.raises(ParametersUnavailable, match="AccessDeniedException"):
+            await ParameterStore(aws).folder("/a/")
+        assert len(seen) == 1
