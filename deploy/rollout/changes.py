@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-# What holds state that no deployment brings back.
+# What holds state that no deployment brings back; of the API, its address and which keys may use it.
 STATEFUL: Final = frozenset(
     {
+        "AWS::ApiGateway::RestApi",
+        "AWS::ApiGateway::UsagePlan",
+        "AWS::ECR::Repository",
         "AWS::KMS::Key",
         "AWS::RDS::DBCluster",
         "AWS::S3::Bucket",

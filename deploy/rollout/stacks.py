@@ -28,7 +28,7 @@ CAPABILITIES: Final = ("CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND")
 _PATIENCE: Final = 3 * 3600.0
 _LARGEST: Final = 1_000_000  # bytes of a template in a bucket
 _UNCHANGED: Final = ("didn't contain changes", "No updates are to be performed", "NoStackChanges")
-_NEVER_MADE: Final = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "DELETE_FAILED"})
+_NEVER_MADE: Final = frozenset({"ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"})
 _STUCK: Final = frozenset({"UPDATE_ROLLBACK_FAILED", "IMPORT_ROLLBACK_FAILED"})
 _WHOLE: Final = frozenset({"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"})
 
@@ -93,12 +93,13 @@ class Stacks:
         state = found["StackStatus"]
         if state in _NEVER_MADE:
             self.say(f"    {name}: its first creation had failed; what is left of it is deleted")
-            self.formation.update_termination_protection(StackName=name, EnableTerminationProtection=False)
             self.formation.delete_stack(StackName=name)
             left = self._settled(name)
             if left is not None:
                 raise RolloutError(f"{name} cannot be deleted ({left['StackStatus']}):\n{self._failures(name)}")
             return "CREATE"
+        if state == "DELETE_FAILED":  # somebody wanted it gone, and it may still hold data: not for us to finish
+            raise RolloutError(f"{name} is half deleted. Delete it, or keep what hinders that:\n{self._failures(name)}")
         if state in _STUCK:
             raise RolloutError(
                 f"{name} is {state}: its way back failed too. See what hinders it below, then\n"

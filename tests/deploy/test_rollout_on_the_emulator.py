@@ -122,6 +122,36 @@ def test_an_abandoned_change_set_does_not_hinder_the_next_roll_out(stacks: Stack
     assert queues(client, name) == [f"{name}-q"]
 
 
+class InState:
+    """CloudFormation with one stack in a state that the emulator does not get into; refuses every change."""
+
+    def __init__(self, state: str) -> None:
+        self._state = state
+
+    def describe_stacks(self, **_: Any) -> dict[str, Any]:
+        return {"Stacks": [{"StackStatus": self._state}]}
+
+    def get_paginator(self, _: str) -> Any:
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        why = "The bucket is not empty"
+        failed = {"ResourceStatus": "DELETE_FAILED", "ResourceStatusReason": why, "EventId": "1"}
+        return [{"StackEvents": [failed | {"LogicalResourceId": "Media", "ResourceType": "AWS::S3::Bucket"}]}]
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("DELETE_FAILED", "(?s)is half deleted.*Media .*not empty"),
+        ("UPDATE_ROLLBACK_FAILED", "(?s)its way back failed too.*continue-update-rollback --stack-name n.*Media"),
+    ],
+)
+def test_what_only_people_can_mend_is_left_to_them_with_its_reason(state: str, said: str) -> None:
+    with pytest.raises(RolloutError, match=said):
+        Stacks(InState(state), None, print).deploy(stack("n", Only=queue("q")), {}, "")
+
+
 def test_what_holds_data_is_not_removed_unless_it_is_named(stacks: Stacks, name: str, client: Client) -> None:
     stacks.deploy(stack(name, Kept=queue(f"{name}-q"), Plain=parameter(f"/{name}/a", "1")), {}, "")
     without = stack(name, Plain=parameter(f"/{name}/a", "1"))
