@@ -66,6 +66,10 @@ _SELF_TURNING: Final = frozenset({Format.TIFF, Format.HEIF})
 _LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
 
+# Left, top, right and bottom.
+Box = tuple[int, int, int, int]
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A file whose header is known and within the caps; no pixel is decoded yet."""
@@ -136,6 +140,8 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     picture, full, target = opened.picture, opened.size, opened.stored(needed)
     if opened.format is Format.JPEG:
         _guarded(lambda: picture.draft(None, target))
+    painted = _painted(picture)
+    partial = opened.format is Format.GIF and painted != (0, 0, *full)
     needs = peak_bytes(
         opened.format,
         picture.mode,
@@ -143,25 +149,40 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
         full=full,
         decoded=picture.size,
         needed=(min(target[0], full[0]), min(target[1], full[1])),  # a preset that enlarges is not the file's fault
-        transparent="transparency" in picture.info,
+        transparent=partial or "transparency" in picture.info,
         file=file_bytes,
     )
     caps.check_pixels(*full, needs)
     _check_tiles(picture)
-    tiles = list(getattr(picture, "tile", ()))
     if opened.format is Format.PNG and png.interlaced(opened.data):
         _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last
     _guarded(picture.load)
-    if opened.format in _CHECKS and _may_lack_rows(opened, tiles):
+    if opened.format in _CHECKS and _may_lack_rows(opened, painted):
         _guarded(lambda: _CHECKS[opened.format](opened.data))
     ready: Image.Image = _guarded(lambda: resizable(picture))
+    if partial and ready.mode != "RGBA":
+        return _alone(ready, painted)
     return ImageChops.invert(ready) if opened.header.inverted else ready
 
 
-def _may_lack_rows(opened: Opened, tiles: list[Any]) -> bool:
+def _painted(picture: Image.Image) -> Box:
+    """Where the file's pixels are to lie."""
+    tiles = getattr(picture, "tile", None)
+    left, top, right, bottom = (tiles[0][1] if tiles else None) or (0, 0, *picture.size)
+    return left, top, right, bottom
+
+
+def _alone(picture: Image.Image, box: Box) -> Image.Image:
+    """A part of a picture where it was, and nothing around it: Pillow shows the first colour of the palette there."""
+    clear = Image.new("RGBA", picture.size, (0, 0, 0, 0))
+    clear.paste(picture.crop(box).convert("RGBA"), box)
+    return clear
+
+
+def _may_lack_rows(opened: Opened, painted: Box) -> bool:
     """Whether the last row is as Pillow made it before there were pixels, all zero or all transparent."""
     picture = opened.picture
-    left, _, right, bottom = (tiles[0][1] if tiles else None) or (0, 0, *picture.size)
+    left, _, right, bottom = painted
     transparent = picture.info.get("transparency", 0) if opened.format is Format.GIF else 0
     return not picture.crop((left, bottom - 1, right, bottom)).tobytes().strip(bytes([transparent]))
 

@@ -309,6 +309,23 @@ def test_an_animation_that_is_read_twice_gives_the_same_frames_twice(format_: st
         assert psnr(seen.convert("RGB"), frame.convert("RGB")) > 22
 
 
+def test_around_a_frame_that_is_smaller_than_its_gif_there_is_nothing() -> None:
+    gif = encoded(DRAWN.quantize(200), "GIF")
+    at = 13 + 3 * 2 ** ((gif[10] & 7) + 1)
+    while gif[at] == 0x21:  # extensions, before the frame
+        at += 2
+        while gif[at]:
+            at += gif[at] + 1
+        at += 1
+    larger = gif[:6] + struct.pack("<HH", 300, 250) + gif[10 : at + 1] + struct.pack("<HH", 40, 30) + gif[at + 5 :]
+    ours = made(larger)
+    assert ours.size == (300, 250)
+    alpha = np.array(ours.getchannel("A"))
+    assert (alpha[30:180, 40:240] == 255).all()
+    assert alpha.sum() == 255 * 200 * 150
+    assert psnr(ours.crop((40, 30, 240, 180)), DRAWN.quantize(200).convert("RGB")) > 60
+
+
 # ---- shapes
 
 
