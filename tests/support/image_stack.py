@@ -100,7 +100,7 @@ class Stack:
             self.stub = rpc.MetadataServiceStub(channel)
         return service
 
-    async def worker(self, *, stage: str = "", port: int = 0, **settings: object) -> Service:
+    async def worker(self, *, stage: str = "", port: int = 0, agent: str = "", **settings: object) -> Service:
         """Starts image_svc; what is not given here it reads from Parameter Store, where the stage has something."""
         own = {
             "incoming_bucket": self.place.incoming,
@@ -117,6 +117,8 @@ class Stack:
         environment = {f"IMAGE_SVC_{name.upper()}": str(value) for name, value in own.items()}
         if stage:
             environment["DARKROOM_STAGE"] = stage
+        if agent:
+            environment["ECS_AGENT_URI"] = agent
         return await self._service("image_svc", port or free_port(), environment)
 
     async def register(self, content: bytes, **fields: Any) -> pb.Image:

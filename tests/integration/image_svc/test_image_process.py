@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from image_svc.pipeline.presets import default_presets
 from runtime import grpc_client
 from runtime.errors import DarkroomError, Kind
+from tests.support.ecs_agent import Agent
 from tests.support.eventually import eventually
 from tests.support.image_stack import Stack, stack
 from tests.support.localstack import LocalStack
@@ -83,6 +84,28 @@ async def test_the_process_serves_health_reflection_and_requeueing(running: Stac
     assert (await grpc_client.call(stub.RequeueImage, request, 5)).message_id
     (image,) = await running.settled([image])
     await check_ready(running, image, content)
+
+
+async def test_on_ecs_a_worker_asks_not_to_be_stopped_while_it_works_and_only_then(running: Stack) -> None:
+    agent = Agent()
+    try:
+        await running.worker(agent=agent.uri, protection_look_seconds=0.02)
+        await asyncio.sleep(1)  # for S3's test event, which is work as well
+        agent.told.clear()
+        await asyncio.sleep(0.5)
+        assert agent.told == [], "an idle worker asks for nothing"
+        image = await running.upload(picture(size=LARGE, seed=9))
+        await running.settled([image])
+        path = "/api/0a1b/task-protection/v1/state"
+
+        async def free_again() -> bool:
+            return agent.told[-1:] == [(path, {"ProtectionEnabled": False})]
+
+        await eventually(free_again, within=10)
+        assert agent.told[0] == (path, {"ProtectionEnabled": True, "ExpiresInMinutes": 2})
+    finally:
+        agent.close()
+    await running.place.empty()
 
 
 async def test_what_is_not_acceptable_is_rejected_with_its_reason_and_stops_nobody(running: Stack) -> None:
@@ -305,5 +328,6 @@ async def test_a_wrong_setting_ends_the_start_with_its_name(running: Stack) -> N
         ("metadata_target", "", "IMAGE_SVC_METADATA_TARGET"),
         ("heartbeat_seconds", "50", "heartbeat_seconds must be at most half"),
     ):
+        wrong: dict[str, Any] = {setting: value}
         with pytest.raises(AssertionError, match=reason):
-            await running.worker(**{setting: value})
+            await running.worker(**wrong)
