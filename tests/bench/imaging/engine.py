@@ -113,10 +113,8 @@ def running(engine: Engine, log: Path) -> Iterator[Process]:
     try:
         yield Process(process, engine)
     finally:
-        assert process.stdin is not None
-        process.stdin.close()
         try:
-            process.wait(10)
+            process.communicate(timeout=10)  # the end of its orders is its end
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            process.communicate()

@@ -113,6 +113,7 @@ def clock(found: Around) -> str:
     whole = found.whole
     return (
         f"From S3's answer to the PUT until READY: {whole.total * 1000:.0f} ms, of which {whole.bare * 1000:.0f} the "
-        f"pixels and {whole.storage * 1000:.0f} S3's get and put. A backlog drained at {found.drained.rate:.1f} images a second; "
+        f"pixels and {whole.storage * 1000:.0f} S3's get and put. "
+        f"A backlog drained at {found.drained.rate:.1f} images a second; "
         f"{found.drained.share * 100:.0f} % of the CPU time that other processes left went into developing."
     )
