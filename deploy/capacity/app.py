@@ -21,6 +21,7 @@ from deploy.capacity.surprises import surprise_table
 FIGURE = Path(__file__).parents[2] / "docs" / "img" / "scaling.svg"
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
 QUOTAS = "quotas"
+BILL = "bill"
 PAPER_PLAN_IMAGES = 100e6
 # The month of the document's tables is December 2026.
 DOCUMENTED_AT = datetime.fromisoformat("2026-11-24T09:00+09:00")
@@ -113,7 +114,8 @@ def _simulate(inputs: Inputs, plan: Plan, month: Month, arguments: argparse.Name
     print(f"\nFigure: {arguments.figure}")
     if arguments.inputs is None and arguments.measured is None:  # the document is about our own figures
         generated.write(DOCUMENT, QUOTAS, documented_quotas(inputs))
-        print(f"Quotas: {DOCUMENT}")
+        generated.write(DOCUMENT, BILL, documented_bill(inputs))
+        print(f"Bill and quotas: {DOCUMENT}")
 
 
 def paper_plan(inputs: Inputs, month: Month, plan: Plan) -> str:
@@ -127,3 +129,10 @@ def documented_quotas(inputs: Inputs) -> str:
     """The same for the document: as of a moment that does not move with the clock."""
     plan = build(inputs, DOCUMENTED_AT)
     return paper_plan(inputs, next_month(DOCUMENTED_AT.year, DOCUMENTED_AT.month), plan)
+
+
+def documented_bill(inputs: Inputs) -> str:
+    """The bill of that month, of one simulation."""
+    month = next_month(DOCUMENTED_AT.year, DOCUMENTED_AT.month)
+    found = compare(inputs, month, 1, only=(SCHEDULED,))
+    return report.bill_table(money.bill(inputs, month, found.outcomes[SCHEDULED]), len(found.workload.put))

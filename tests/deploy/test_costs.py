@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from deploy import generated
 from deploy.capacity import app, costs, quotas
-from deploy.capacity.inputs import load
+from deploy.capacity.inputs import Inputs, load
 from deploy.capacity.standing import FREE, PRICED, UnpricedError, standing
 from deploy.gates.gate import environment
 
@@ -28,9 +29,20 @@ def test_the_costs_in_the_guide_are_those_of_the_present_templates(dev: Template
     assert said.strip() == costs.table(INPUTS, dev, prod), "run `make costs` and commit what it writes"
 
 
-def test_the_quotas_in_the_guide_are_those_of_the_present_inputs() -> None:
-    said = generated.block(app.DOCUMENT.read_text(encoding="utf-8"), app.QUOTAS)
-    assert said.strip() == app.documented_quotas(INPUTS), "run `make plan` and commit what it writes"
+@pytest.mark.parametrize(("name", "made"), [(app.QUOTAS, app.documented_quotas), (app.BILL, app.documented_bill)])
+def test_the_tables_in_the_guide_are_those_of_the_present_inputs(name: str, made: Callable[[Inputs], str]) -> None:
+    said = generated.block(app.DOCUMENT.read_text(encoding="utf-8"), name)
+    assert said.strip() == made(INPUTS), "run `make plan` and commit what it writes"
+
+
+def test_the_usage_that_the_plan_prices_is_that_of_production(prod: Templates) -> None:
+    fixed, counted = INPUTS.usage.fixed, {item.component: item.quantity for item in standing(INPUTS, prod)}
+    assert counted["Interface endpoints"] == (
+        f"{fixed.interface_endpoints} services, {fixed.interface_endpoints * fixed.zones} interfaces"
+    )
+    assert counted["NAT gateways and their addresses"] == f"{fixed.nat_gateways}"
+    assert counted["Alarms"] == f"{fixed.alarms} metrics"
+    assert counted["Secrets and keys"] == f"{fixed.secrets} and {fixed.kms_keys}"
 
 
 def test_what_is_not_priced_stops_the_count(prod: Templates) -> None:
