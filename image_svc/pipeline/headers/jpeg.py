@@ -75,7 +75,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
             frame = _frame(marker, data[at : at + length])
             received = _Received(several, data[at + 6 : at + 6 + 3 * (frame.components or 0) : 3])
         elif marker == _APP1 and data[at : at + 12] == _EXIF * 2:
-            raise Rejected(Reason.TOO_COMPLEX, "The JPEG has a header of its notes for each of these.")
+            raise Rejected(Reason.TOO_COMPLEX, "The JPEG's notes begin again and again.")
         elif marker == _SOS:
             if frame is None:
                 raise malformed("its data come before its header")
