@@ -28,7 +28,7 @@ _PICTURES: Final = ROOT / ".cache" / "bench-imaging"
 def main() -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="make bench-imaging", description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=20, help="one at a time through a worker")
     parser.add_argument("--backlog", type=int, default=120, help="waiting when a worker starts")
     parser.add_argument("--photos", default="", metavar="NAMES", help="separated by commas; default: all")

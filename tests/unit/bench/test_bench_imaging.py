@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from deploy.setup.console import SetupError
 from tests.bench.imaging import chart, document, job, pictures, report, targets
 from tests.bench.imaging.engine import ENGINES, Engine, running
-from tests.bench.imaging.measure import Figures, Results, ratio
+from tests.bench.imaging.measure import Bench, Figures, Results, ratio
 from tests.bench.imaging.pictures import Photo
 from tests.bench.imaging.quality import Quality, Reference, psnr, ssim
 from tests.bench.imaging.targets import Verdict
@@ -130,6 +132,21 @@ def test_the_tables_and_the_chart_have_every_engine_that_ran() -> None:
     drawn = chart.draw(results, photos)
     assert drawn.count('height="16" fill') == len(results)
     assert "a photo" in drawn
+
+
+def test_a_peer_that_cannot_be_installed_is_named_and_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def no_network() -> list[str]:
+        raise SetupError("npm does not answer")
+
+    bench = Bench(tmp_path, [], job.eager_presets(), PHOTO)
+    with ExitStack() as stack:
+        assert bench._started(stack, Engine("sharp", "sharp itself", "peer", no_network)) is None
+        with pytest.raises(SetupError):
+            bench._started(stack, Engine("pixels", "ours", "ours", no_network))
+    assert bench.left_out == ["sharp itself"]
+    assert "WITHOUT sharp itself (sharp): npm does not answer" in capsys.readouterr().err
 
 
 def test_a_section_is_replaced_between_its_markers_and_nowhere_else() -> None:
