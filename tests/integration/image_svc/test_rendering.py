@@ -27,7 +27,7 @@ SMALL = {"name": "small", "width": 160, "height": 160, "format": "webp"}
 ZOOM = {"name": "zoom", "width": 300, "height": 300, "format": "jpeg", "eager": False}
 PRESETS = [THUMB, SMALL, ZOOM]
 SIZE = (640, 480)
-WATCHED = {"presets_seconds": 0.3}
+WATCHED: dict[str, Any] = {"presets_seconds": 0.3}
 
 
 @dataclass
@@ -88,7 +88,7 @@ def keys(image: pb.Image) -> dict[str, str]:
 
 
 async def test_a_variant_is_made_on_demand_once_however_many_ask(running: Stack) -> None:
-    settings = {"presets": json.dumps(PRESETS)}
+    settings: dict[str, Any] = {"presets": json.dumps(PRESETS)}
     workers = [await running.worker(**settings) for _ in range(2)]
     stub = await image_service(running, *workers)
     image = await ready(running, picture(seed=31, size=SIZE))
