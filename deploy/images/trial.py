@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+from botocore.exceptions import BotoCoreError, ClientError
 
 from deploy.demo.client import CallFailed, Client
 from deploy.images import catalogue, containers, contents
@@ -37,6 +38,7 @@ _PHOTO: Final = catalogue.ROOT / "deploy" / "demo" / "photos" / "Canon_EOS_7D.jp
 _HEALTHY: Final = 60.0  # seconds until a service answers its health command, on a busy machine
 _STOPPED: Final = 30.0  # seconds from SIGTERM to the end; ECS gives 120, a service drains for up to 25
 _COMMAND: Final = 60.0  # seconds for one of the product's commands
+_LAST_WORDS: Final = 500  # characters
 # What a process in the container is and may, as JSON. Status fields: proc(5).
 _RIGHTS: Final = """
 import json, os
@@ -260,6 +262,9 @@ def main() -> int:
     )
     try:
         run(options.tag)
+    except (BotoCoreError, ClientError) as error:  # some repeat the whole request before they say what is wrong
+        print(f"\n{str(error)[-_LAST_WORDS:]}", file=sys.stderr)
+        return 1
     except failures as error:
         print(f"\n{error}", file=sys.stderr)
         return 1

@@ -128,7 +128,8 @@ async def _ensure(
     `before_replacing` is given the outputs of a whole stack that is about to be deleted, and may refuse.
     """
     name = _name(unit)
-    body = (TEMPLATES / f"{unit}.local.json").read_text()
+    # Compact: what is sent along may have 51,200 bytes, and the file is written for readers.
+    body = json.dumps(json.loads((TEMPLATES / f"{unit}.local.json").read_text()), separators=(",", ":"))
     digest = hashlib.sha256(json.dumps([body, parameters], sort_keys=True).encode()).hexdigest()[:32]
     found = await _describe(client, name)
     if found is not None:
