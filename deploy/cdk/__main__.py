@@ -17,7 +17,7 @@ def main() -> None:
         made = synth.synthesise(env, folder)
     except settings.EnvironmentError as error:
         sys.exit(f"synth: {error}")
-    print(f"{stage}, account {env.account}, {env.region}: {len(made.templates)} stacks, in the order of deployment")
+    print(f"{stage}, account {env.account}, {env.region}: {len(made.templates)} stacks")
     print(synth.summary(made))
 
 

@@ -7,17 +7,12 @@ what the tools find without them: a finding without one fails it, and so does on
 
 from __future__ import annotations
 
-import re
-from typing import Any, Final
+from typing import Any
 
-from aws_cdk import CfnResource
+from aws_cdk import Acknowledgment, CfnResource, Validations
 from constructs import IConstruct
 
-# A reason is at least a sentence: a capital, six words, a full stop.
-REASON: Final = re.compile(r"[A-Z\d](?:\S*\s+){5,}.*\.", re.DOTALL)
-NAG: Final = re.compile(r"AwsSolutions-[A-Z]+\d+(\[.+\])?")
-CHECKOV: Final = re.compile(r"CKV2?_AWS_\d+")
-CFN_LINT: Final = re.compile(r"[EWI]\d{4}")
+from deploy.cdk.rules import CFN_LINT, CHECKOV, NAG, REASON
 
 
 def acknowledge(construct: IConstruct, *rules: str, reason: str) -> None:
@@ -53,6 +48,8 @@ def _add(resource: CfnResource, tool: str, key: str, entry: dict[str, Any]) -> N
 
 def _add_cfn_lint(resource: CfnResource, rule: str, reason: str) -> None:
     held = resource.get_metadata("cfn-lint") or {"config": {"ignore_checks": []}, "reasons": {}}
+    # CDK's own validation speaks in the same rules, and would warn at every synth.
+    Validations.of(resource).acknowledge(Acknowledgment(id=f"CloudFormation-Validate::{rule}", reason=reason))
     ignored = [*held["config"]["ignore_checks"], rule]
     resource.add_metadata(
         "cfn-lint", {"config": {"ignore_checks": ignored}, "reasons": {**held["reasons"], rule: reason}}

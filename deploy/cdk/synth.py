@@ -106,6 +106,7 @@ def _logical_ids(folder: Path) -> dict[str, str]:
 def summary(made: Synthesis) -> str:
     """What was made, a line a stack: resources, size, the most frequent kinds."""
     lines = []
+    width = max(len(str(made.path(stack))) for stack in made.templates)
     for stack, template in made.templates.items():
         size = len(json.dumps(template, separators=(",", ":")).encode())
         kinds: dict[str, int] = {}
@@ -116,5 +117,5 @@ def summary(made: Synthesis) -> str:
         shown = ", ".join(f"{count} {kind}" for kind, count in most)
         how = "inline" if size <= INLINE_LIMIT else "by a bucket"
         counted = f"{sum(kinds.values()):>4} resources  {size / 1000:>6.1f} kB, deployed {how}"
-        lines.append(f"  {made.path(stack)}  {counted}  ({shown}, …)")
+        lines.append(f"  {made.path(stack)!s:<{width}}  {counted:<50}  ({shown}, …)")
     return "\n".join(lines)

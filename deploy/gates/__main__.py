@@ -1,5 +1,6 @@
 """`make gates [VARIANTS="dev prod"]`: synthesises every variant of the stacks and judges it."""
 
+import io
 import sys
 import tempfile
 import time
@@ -15,9 +16,18 @@ def main() -> int:
         print(f"gates: there is no {', '.join(unknown)}; allowed: {', '.join(VARIANTS)}", file=sys.stderr)
         return 2
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        made = {variant: synthesise_variant(variant, Path(folder, "made")) for variant in chosen}
-        judged = judge(made, Path(folder, "bare"))
+    # cdk-nag tells of every finding on standard error, of the acknowledged ones too. Node's words come by a thread,
+    # and late: it stays redirected, unless something fails.
+    sys.stderr = kept = io.TextIOWrapper(io.BytesIO(), write_through=True)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            made = {variant: synthesise_variant(variant, Path(folder, "made")) for variant in chosen}
+            judged = judge(made, Path(folder, "bare"))
+    except BaseException:
+        sys.stderr = sys.__stderr__
+        kept.seek(0)
+        print(kept.read(), file=sys.stderr)
+        raise
     for line in judged.wrong:
         print(line)
     print(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from deploy.cdk.acknowledge import REASON
+from deploy.cdk.rules import REASON
 
 Template = dict[str, Any]
 # What `deploy.cdk.acknowledge` writes, and no tool may see while it looks for findings.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from deploy.cdk import settings
-from deploy.cdk.acknowledge import CFN_LINT
+from deploy.cdk.rules import CFN_LINT
 from deploy.cdk.settings import Environment
 from deploy.cdk.synth import Synthesis, synthesise
 from deploy.gates import tools

@@ -8,8 +8,12 @@ from typing import Any
 
 import pytest
 
+from deploy.cdk import node
 from deploy.cdk.synth import Synthesis
 from deploy.gates.gate import synthesise_variant
+
+# Test modules import constructs, which starts node: it shall be the wheel's, not the machine's.
+node.on_path()
 
 Templates = dict[str, dict[str, Any]]
 
