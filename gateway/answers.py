@@ -7,7 +7,7 @@ awaits), which is a fifth of all that the gateway does for a request.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, Final
@@ -39,6 +39,15 @@ class Answer(web.StreamResponse):
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Writes the answer; aiohttp calls this once."""
+        length = "" if self._status in _BODILESS else f"content-length: {len(self.body)}\r\n"
+        whole = self._begin(request, length)
+        if request.method != "HEAD" and length:
+            whole += self.body
+        await request.writer.write(whole)
+        return None
+
+    def _begin(self, request: web.BaseRequest, length: str) -> bytes:
+        """Status line and head; `length` is the line that tells where the body ends."""
         keep_alive = request.keep_alive if self._keep_alive is None else self._keep_alive
         self._keep_alive = keep_alive
         if not keep_alive:
@@ -48,12 +57,7 @@ class Answer(web.StreamResponse):
         lines = "".join([f"{name}: {value}\r\n" for name, value in self.head])
         if lines.count("\r") != len(self.head) or lines.count("\n") != len(self.head):
             raise ValueError("a header's value must be one line")
-        length = "" if self._status in _BODILESS else f"content-length: {len(self.body)}\r\n"
-        whole = f"{_STATUS_LINES[self._status]}{lines}{length}date: {_date()}\r\n\r\n".encode()
-        if request.method != "HEAD" and length:
-            whole += self.body
-        await request.writer.write(whole)
-        return None
+        return f"{_STATUS_LINES[self._status]}{lines}{length}date: {_date()}\r\n\r\n".encode()
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing is left to write."""
@@ -61,6 +65,35 @@ class Answer(web.StreamResponse):
     def find(self, name: str) -> str | None:
         """The value of a header, or None."""
         return next((value for known, value in self.head if known == name), None)
+
+
+class Stream(Answer):
+    """An answer whose body comes in pieces. Each is sent as it is made; an error on the way cuts the connection."""
+
+    def __init__(self, pieces: AsyncIterator[bytes], content_type: str) -> None:
+        super().__init__(200, content_type=content_type)
+        self._pieces = pieces
+        self._writer: AbstractStreamWriter | None = None
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Writes the head; aiohttp calls this once."""
+        chunked = request.version >= (1, 1)
+        if not chunked:
+            self.force_close()  # HTTP/1.0 knows the end of the body by the end of the connection
+        await request.writer.write(self._begin(request, "transfer-encoding: chunked\r\n" if chunked else ""))
+        if request.method != "HEAD":
+            self._writer = request.writer
+            if chunked:
+                self._writer.enable_chunking()
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002  # aiohttp's signature; it passes nothing
+        """Writes the body, to its end."""
+        if self._writer is None:
+            return
+        async for piece in self._pieces:
+            await self._writer.write(piece)
+        await self._writer.write_eof()
 
 
 def reply(value: Any, status: int = 200, headers: Sequence[tuple[str, str]] = ()) -> Answer:

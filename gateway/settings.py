@@ -70,7 +70,9 @@ class Settings(ServiceSettings):
     max_requests: int = Field(
         256, ge=1, description="Most requests in hand; more are refused at once. A quarter second's work of one core."
     )
-    max_waiting: int = Field(2_000, ge=0, description="Most held `wait` requests; about 10 KiB each, and no CPU.")
+    max_waiting: int = Field(
+        2_000, ge=0, description="Most held requests, by `wait` or for events; about 10 KiB each, and no CPU."
+    )
     retry_after_seconds: int = Field(1, ge=1, description="What a refused or unlucky client is told to wait.")
 
     # Credentials
@@ -106,6 +108,19 @@ class Settings(ServiceSettings):
     # Waiting
     wait_poll_seconds: float = Field(
         0.25, gt=0, le=5, description="Pause between two looks at all waited-for images: one call for all of them."
+    )
+
+    events_comment_seconds: float = Field(
+        15.0,
+        gt=0,
+        le=25,
+        description="A stream of events says at least this often that it lives; proxies cut what is silent for 30 s.",
+    )
+    events_seconds: float = Field(
+        840.0,
+        gt=0,
+        le=890,
+        description="Longest life of a stream of events; API Gateway cuts it after 900. Its client opens it again.",
     )
 
     # Rendering

@@ -1,8 +1,9 @@
-"""`wait`: many requests, one look at the database every quarter of a second."""
+"""`wait` and events: many requests, one look at the database every quarter of a second."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -18,6 +19,11 @@ _log = structlog.get_logger(__name__)
 _LOOK_TIMEOUT: Final = 5.0
 
 
+def settled(image: pb.Image) -> bool:
+    """Whether the state is one that does not change by itself."""
+    return image.state in TERMINAL
+
+
 class _Image:
     """An image that somebody waits for."""
 
@@ -25,17 +31,18 @@ class _Image:
 
     def __init__(self, last: pb.Image) -> None:
         self.last = last
-        self.waiters: set[asyncio.Future[None]] = set()
+        # With what each of them waits for.
+        self.waiters: dict[asyncio.Future[None], Callable[[pb.Image], bool]] = {}
 
-    def release(self) -> None:
-        """Lets its waiters go."""
-        for waiter in self.waiters:
-            if not waiter.done():
+    def release(self, *, all_of_them: bool = False) -> None:
+        """Lets those go who have what they wait for, or all."""
+        for waiter, done in self.waiters.items():
+            if not waiter.done() and (all_of_them or done(self.last)):
                 waiter.set_result(None)
 
 
 class WaitingRoom:
-    """Holds requests until their image is in a terminal state.
+    """Holds requests until their image is as they wish.
 
     A background task looks at all waited-for images with one call a round, and only while somebody waits.
     """
@@ -50,14 +57,19 @@ class WaitingRoom:
         self._closed = False
         self.held = 0
 
-    async def until_settled(self, image: pb.Image, seconds: float) -> pb.Image:
-        """The image once it is settled; as it was last seen when the time is up, the room is full, or it closes."""
-        if image.state in TERMINAL or seconds <= 0 or self._closed or self.held >= self._most:
+    @property
+    def open(self) -> bool:
+        """Whether one more would be held."""
+        return not self._closed and self.held < self._most
+
+    async def until(self, done: Callable[[pb.Image], bool], image: pb.Image, seconds: float) -> pb.Image:
+        """The image once it is as wished; as it was last seen when the time is up, the room is full, or it closes."""
+        if done(image) or seconds <= 0 or not self.open:
             return image
         key = (image.tenant_id, image.id)
         waited_for = self._images.setdefault(key, _Image(image))
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waited_for.waiters.add(waiter)
+        waited_for.waiters[waiter] = done
         self.held += 1
         self._somebody.set()
         try:
@@ -67,7 +79,7 @@ class WaitingRoom:
             pass
         finally:
             self.held -= 1
-            waited_for.waiters.discard(waiter)
+            del waited_for.waiters[waiter]
             if not waited_for.waiters:
                 self._images.pop(key, None)
         return waited_for.last
@@ -76,7 +88,7 @@ class WaitingRoom:
         """Lets everybody go with what is known: a drain does not wait for images."""
         self._closed = True
         for image in self._images.values():
-            image.release()
+            image.release(all_of_them=True)
 
     async def run(self) -> None:
         """Looks, until cancelled."""
@@ -94,5 +106,4 @@ class WaitingRoom:
                 waited_for = self._images.get((image.tenant_id, image.id))
                 if waited_for is not None:
                     waited_for.last = image
-                    if image.state in TERMINAL:
-                        waited_for.release()
+                    waited_for.release()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from gateway.router import Router
-from gateway.routes import account, contents, document, images, processing, service, uploads
+from gateway.routes import account, contents, document, events, images, processing, service, uploads
 
 
 def router() -> Router:
     """Every route."""
-    modules = (images, uploads, processing, contents, account, service)
+    modules = (images, events, uploads, processing, contents, account, service)
     return Router([route for module in modules for route in module.ROUTES] + [*document.routes()])

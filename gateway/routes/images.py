@@ -21,6 +21,7 @@ from gateway.problems import Refusal
 from gateway.request import Request
 from gateway.router import Route
 from gateway.routes import uploads
+from gateway.waiting import settled
 from runtime import trace
 from runtime.errors import Kind
 
@@ -78,7 +79,7 @@ async def get(request: Request) -> Answer:
     image = await find(request, who.tenant_id)
     if seconds:
         with context.admission.set_aside():
-            image = await context.waiting.until_settled(image, seconds)
+            image = await context.waiting.until(settled, image, seconds)
         request.deadline += seconds  # to wait was asked for
         if image.state == pb.Image.DELETED:
             raise gone()

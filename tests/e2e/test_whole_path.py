@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import time
 from typing import Any
 
@@ -63,10 +64,8 @@ async def test_an_image_is_found_tagged_counted_and_fetched(api: Api, http: aioh
 
     for what, expected in (("variants/thumb", None), ("original", content)):
         redirect = await api.call("GET", f"/v1/images/{image_id}/{what}")
-        if redirect.status == 302:
-            fetched = await send(http, "GET", redirect.headers["location"])
-        else:
-            fetched = redirect  # LocalStack's API Gateway may follow the redirect by itself
+        assert redirect.status == 302
+        fetched = await send(http, "GET", redirect.headers["location"])
         assert fetched.status == 200
         assert expected is None or fetched.body == expected
 
@@ -74,6 +73,29 @@ async def test_an_image_is_found_tagged_counted_and_fetched(api: Api, http: aioh
     while (await api.call("GET", "/v1/usage")).json["images"] <= before["images"]:  # it may lag by seconds
         assert time.monotonic() < deadline
         await asyncio.sleep(0.5)
+
+
+async def test_an_upload_can_be_watched_to_its_end(
+    api: Api, http: aiohttp.ClientSession, cluster: RunningCluster
+) -> None:
+    content = picture(seed=14)
+    made = await api.register(content, "image/jpeg")
+    path = f"/v1/images/{made['image']['id']}/events"
+    states: list[str] = []
+    # From the gateway itself: LocalStack's API Gateway hands on a stream when it is over.
+    url, headers = cluster.env["DARKROOM_GATEWAY_URL"] + path, {"x-api-key": cluster.env["DARKROOM_API_KEY"]}
+    async with http.get(url, headers=headers, timeout=aiohttp.ClientTimeout(total=60)) as response:
+        async for line in response.content:
+            if line.startswith(b"data: "):
+                states.append(json.loads(line[6:])["state"])
+                if len(states) == 1:
+                    assert (await api.put(made["upload"], content)).status == 200
+    assert (states[0], states[-1]) == ("AWAITING_UPLOAD", "READY")
+    assert set(states[1:-1]) <= {"PROCESSING"}
+
+    through_api_gateway = await api.call("GET", path)
+    assert through_api_gateway.headers["content-type"] == "text/event-stream"
+    assert through_api_gateway.body.count(b"event: image") == 1
 
 
 async def test_a_repeated_registration_gives_the_same_image(api: Api) -> None:

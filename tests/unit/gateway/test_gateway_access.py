@@ -28,6 +28,7 @@ CALLS: dict[tuple[str, str], tuple[str, Any, int]] = {
     ("GET", f"/v1/images/{ID}"): ("images:read", None, 200),
     ("PATCH", f"/v1/images/{ID}"): ("images:write", {"tags": {}}, 200),
     ("DELETE", f"/v1/images/{ID}"): ("images:write", None, 202),
+    ("GET", f"/v1/images/{ID}/events"): ("images:read", None, 200),
     ("POST", f"/v1/images/{ID}/upload"): ("images:write", None, 409),
     ("POST", f"/v1/images/{ID}/reprocess"): ("images:write", None, 202),
     ("GET", f"/v1/images/{ID}/variants/thumb"): ("images:read", None, 302),
