@@ -6,9 +6,11 @@ body that is hashed anyway. Whatever is not hot goes through aiobotocore's clien
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import os
+import random
 import re
 import ssl
 import time
@@ -29,8 +31,11 @@ from runtime.aws import CONNECT_TIMEOUT, READ_TIMEOUT, USER_AGENT, AwsSettings
 NO_BODY: Final = hashlib.sha256(b"").digest()
 _ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _REFUSED: Final = 300
-# A kept connection that the other side has closed meanwhile shows with the next request: one more try finds a new one.
+_SERVER_ERROR: Final = 500
+# A kept connection that the other side has closed meanwhile shows with the next request, and a server that is about to
+# go says 5xx: one more try finds another one. Whoever calls has patience of its own beyond that.
 _TRIES: Final = 2
+_PAUSE: Final = 0.1  # seconds, before a server that refused is asked again
 _UNASKED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _answers: Final = msgspec.json.Decoder(dict[str, Any])
 _XML_CODE: Final = re.compile(rb"<Code>([^<]*)</Code>")
@@ -151,7 +156,7 @@ class AwsHttp:
     async def _sent(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> aiohttp.ClientResponse:
         for left in reversed(range(_TRIES)):
             try:
-                return await self._http.request(
+                response = await self._http.request(
                     method,
                     url,
                     data=body or None,
@@ -162,6 +167,11 @@ class AwsHttp:
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 if not left:
                     raise
+                continue
+            if response.status < _SERVER_ERROR or not left:
+                return response
+            response.release()
+            await asyncio.sleep(_PAUSE * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, protects nothing
         raise AssertionError("the last try returns or raises")
 
 

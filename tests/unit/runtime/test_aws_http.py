@@ -142,7 +142,7 @@ def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 async def test_a_refusal_has_the_name_that_aws_gives_it(said: bytes, code: str) -> None:
-    async with served([said]) as (aws, _):
+    async with served([said, said]) as (aws, _):
         with pytest.raises(Refused) as caught:
             async with aws.send("GET", "/key", {}):
                 pass
@@ -157,6 +157,13 @@ async def test_a_kept_connection_that_has_ended_costs_a_second_try_and_no_error(
                 assert await response.read() == expected
         assert len(seen) == 2
         assert all(b"authorization: AWS4-HMAC-SHA256" in head for head in seen)
+
+
+async def test_a_server_that_fails_once_is_asked_once_more() -> None:
+    async with served([answer("503 Slow Down"), answer("200 OK", b"two")]) as (aws, seen):
+        async with aws.send("PUT", "/key", {}, b"body", hashlib.sha256(b"body").digest()) as response:
+            assert await response.read() == b"two"
+        assert len(seen) == 2
 
 
 async def test_parameters_are_asked_for_again_while_too_many_ask_and_not_when_they_are_not_ours() -> None:
