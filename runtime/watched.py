@@ -66,10 +66,14 @@ class Watched(Generic[_Value]):
         return self._value
 
     async def run(self, interval: float) -> None:
-        """Looks every `interval` seconds, until cancelled."""
+        """Looks every `interval` seconds, until cancelled. No look that goes wrong ends it: what stands serves on."""
         while self._read is not None:
             await asyncio.sleep(interval)
-            await self.look()
+            try:
+                await self.look()
+            except Exception:
+                self.uncertain = True
+                _log.exception("setting not read; what stands stays", setting=self._name)
 
     async def look(self) -> None:
         """Looks once, not before the call; one look serves all who asked before it began.

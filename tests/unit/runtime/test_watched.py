@@ -70,6 +70,27 @@ def test_while_the_store_is_away_what_stands_stays() -> None:
     virtual_clock.run(story())
 
 
+def test_a_look_that_goes_wrong_unforeseen_does_not_end_the_watch() -> None:
+    async def story() -> None:
+        answers: list[Stored | Exception] = [KeyError("Parameters"), Stored("3", 2)]
+
+        async def read() -> Stored:
+            answer = answers.pop(0) if len(answers) > 1 else answers[0]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        watched = Watched("n", "1", number, read)
+        task = asyncio.create_task(watched.run(30))
+        await asyncio.sleep(35)
+        assert (watched.value, watched.uncertain) == (1, True)
+        await asyncio.sleep(30)
+        assert (watched.value, watched.uncertain) == (3, False)
+        task.cancel()
+
+    virtual_clock.run(story())
+
+
 def test_many_who_ask_share_looks_that_begin_after_they_asked() -> None:
     async def story() -> None:
         parameter = Parameter("1")
