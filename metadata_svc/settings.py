@@ -57,7 +57,7 @@ class Settings(ServiceSettings):
         description="From a ticket's end to the check whether bytes came: a slow PUT may still be under way.",
     )
     removal_margin_seconds: float = Field(
-        300.0, ge=0, description="From a ticket's end to the earliest removal of its original (contract.md 4)."
+        300.0, ge=0, description="From a ticket's end to the earliest removal of its original."
     )
     stuck_after_seconds: float = Field(
         900.0, gt=0, description="From the end of an attempt's lease to a new message, if nobody took the image up."
@@ -74,7 +74,7 @@ class Settings(ServiceSettings):
     )
     reconcile_rows: int = Field(1000, ge=1, description="Most rows that one call of the reconciler compares.")
     tombstone_days: float = Field(7.0, ge=1, description="How long a purged image is known as deleted; then 404.")
-    request_life_hours: float = Field(24.0, gt=0, description="How long an Idempotency-Key is kept (contract.md 1).")
+    request_life_hours: float = Field(24.0, gt=0, description="How long an Idempotency-Key is kept.")
 
     page_size_default: int = Field(50, ge=1, description="Images of a page where the caller names no size.")
     page_size_max: int = Field(100, ge=1, description="Most images of a page.")

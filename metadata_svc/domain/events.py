@@ -1,4 +1,4 @@
-"""What is told to the queue and to the world, in the forms of contract.md 3."""
+"""What is told to the queue and to the world, in forms that others rely on: they only ever grow."""
 
 from __future__ import annotations
 

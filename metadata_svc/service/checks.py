@@ -16,7 +16,7 @@ from runtime.errors import DarkroomError, Kind
 _UUID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _KEY_ID: Final = re.compile("[a-z0-9]{16}")
 _INT64: Final = 1 << 63
-_MAX_TAGS: Final = 20  # contract.md 1
+_MAX_TAGS: Final = 20  # as gateway/openapi.yaml says
 _MAX_TAG: Final = 128
 
 
