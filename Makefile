@@ -135,8 +135,8 @@ templates: setup ## CloudFormation templates, from deploy/cdk
 diagram: setup ## the architecture on AWS: docs/img/aws.svg and aws.png, from deploy/diagram/picture.py
 	@$(PY) -m deploy.diagram
 
-synth: setup ## the templates of STAGE=dev, staging, prod or local, into cdk.out (nothing is deployed)
-	@$(PY) -m deploy.cdk $(or $(STAGE),$(error STAGE is not set; e.g. make synth STAGE=dev))
+synth: setup ## the templates of STAGE=dev, staging, prod or local, into cdk.out; of all, by example, without STAGE
+	@$(PY) -m deploy.cdk $(STAGE)
 
 COMPILE := pip compile --quiet --generate-hashes --no-emit-index-url --python-version 3.11 --custom-compile-command "make lock"
 lock: setup ## the hash-pinned locks, from pyproject.toml and the *.in files (U=--upgrade for newer ones)

@@ -8,38 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from deploy.cdk import settings
+from deploy.cdk import example, settings
 from deploy.cdk.rules import CFN_LINT
 from deploy.cdk.settings import Environment
 from deploy.cdk.synth import Synthesis, synthesise
 from deploy.gates import tools
 from deploy.gates.findings import Finding, Place, acknowledgements, bare, verdict
 
-# What belongs to whoever deploys: examples that stand for the reader's own. Nothing is looked up in them.
-EXAMPLE: Final[Mapping[str, str]] = {
-    "DARKROOM_DEPLOY_ACCOUNT": "123456789012",
-    "DARKROOM_DEPLOY_BROWSER_ORIGINS": "https://photos.example.com",
-    "DARKROOM_DEPLOY_LOAD_BALANCER__CERTIFICATE_ARN": (
-        "arn:aws:acm:ap-northeast-2:123456789012:certificate/0b1c2d3e-0000-4000-8000-000000000000"
-    ),
-    "DARKROOM_DEPLOY_LOAD_BALANCER__DOMAIN": "gateway.internal.example.com",
-}
 # Every stage as its file has it, and what changes the shape of the stacks beyond that.
 VARIANTS: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
-    "local": ("local", {}),
-    # As its file has it: no certificate, so plain HTTP between API Gateway's link and the gateway.
-    "dev": (
-        "dev",
-        {**EXAMPLE, "DARKROOM_DEPLOY_LOAD_BALANCER__CERTIFICATE_ARN": "", "DARKROOM_DEPLOY_LOAD_BALANCER__DOMAIN": ""},
-    ),
-    "staging": ("staging", EXAMPLE),
-    "prod": ("prod", EXAMPLE),
-    "prod-kms": ("prod", {**EXAMPLE, "DARKROOM_DEPLOY_ENCRYPTION": "kms"}),
+    **{stage: (stage, example.variables(stage)) for stage in settings.STAGES},
+    "prod-kms": ("prod", {**example.variables("prod"), "DARKROOM_DEPLOY_ENCRYPTION": "kms"}),
     # Without a way to the internet, and with a name of its own.
     "dev-closed": (
         "dev",
         {
-            **EXAMPLE,
+            **example.OWNERS,
             "DARKROOM_DEPLOY_NETWORK__NAT_GATEWAYS": "0",
             "DARKROOM_DEPLOY_NETWORK__INTERFACE_ENDPOINTS": "true",
             "DARKROOM_DEPLOY_NETWORK__ENDPOINT_ZONES": "2",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from deploy.gates.gate import EXAMPLE
+from deploy.cdk import example
 
 # As environment variables: the files of the environments leave these out.
-OWNERS: Final = dict(EXAMPLE)
+OWNERS: Final = dict(example.OWNERS)
