@@ -116,7 +116,7 @@ memory: setup ## a worker's memory after 1,000 mixed files (N=) is what it was a
 	@MEMORY_FILES=$(or $(N),1000) $(PY) -m pytest -q -s tests/integration/image_svc/test_worker_memory.py
 
 ##@ What is generated and committed
-.PHONY: protos plan plan-check costs templates synth diagram lock
+.PHONY: protos plan plan-check costs settings templates synth diagram lock
 protos: setup ## gRPC stubs, from protos/**/*.proto
 	@PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) protos/generate.py
 
@@ -128,6 +128,9 @@ plan-check: setup ## the simulated month's queue beside real workers (N=150 imag
 
 costs: setup ## what dev and prod cost a month, from their templates and the price table, into docs/aws.md
 	@$(PY) -m deploy.capacity.costs
+
+settings: setup ## every setting of every service, with type, default and where it comes from: docs/settings.md
+	@$(PY) -m deploy.settings
 
 templates: setup ## CloudFormation templates, from deploy/cdk
 	@$(PY) -m deploy.cdk.templates
