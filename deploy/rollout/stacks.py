@@ -7,6 +7,7 @@ was rolled back is deleted (nothing of it is left), an update that was rolled ba
 from __future__ import annotations
 
 import hashlib
+import secrets
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -109,7 +110,8 @@ class Stacks:
 
     def _propose(self, stack: Stack, parameters: Mapping[str, str], bucket: str, kind: str) -> dict[str, Any] | None:
         """A change set that can be executed, with its changes; None where there are none."""
-        name = f"darkroom-{hashlib.sha256(stack.body.encode()).hexdigest()[:12]}-{int(time.time())}"
+        # Never the same twice: one that was executed keeps its name as long as its stack.
+        name = f"darkroom-{hashlib.sha256(stack.body.encode()).hexdigest()[:12]}-{secrets.token_hex(6)}"
         self.formation.create_change_set(
             StackName=stack.name,
             ChangeSetName=name,

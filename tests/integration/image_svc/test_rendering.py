@@ -246,7 +246,9 @@ async def test_an_image_that_failed_is_processed_again_and_so_is_one_whose_varia
 async def test_reprocessing_goes_on_where_a_killed_worker_stopped(running: Stack, parameter: Parameter) -> None:
     worker = await running.worker(stage=parameter.stage, **WATCHED)
     image = await ready(running, picture(seed=81, size=(3000, 2000)))
-    await parameter.put([THUMB | {"quality": 20}, SMALL | {"quality": 20}])
+    # AVIF of six megapixels: seconds of work, so that the worker is killed in the middle of it.
+    slow = SMALL | {"format": "avif", "width": 3000, "height": 3000}
+    await parameter.put([THUMB | {"quality": 20}, slow])
     await worker.logged("setting changed")
     request = pb.ReprocessImageRequest(tenant_id=running.tenant_id, image_id=image.id)
     await grpc_client.call(running.stub.ReprocessImage, request, 5)
