@@ -15,8 +15,6 @@ import pytest
 
 TLS: Final = Path(__file__).parents[1] / "data" / "tls"
 DOMAIN: Final = "gateway.internal.example.com"
-NEW: Final = "arn:aws:ecs:ap-northeast-2:123456789012:service-revision/darkroom-prod-services/x/2"
-OLD: Final = "arn:aws:ecs:ap-northeast-2:123456789012:service-revision/darkroom-prod-services/x/1"
 
 
 class Balancer:
@@ -91,13 +89,21 @@ def probe(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
     return load
 
 
-def event(service: str, *, first: bool = False) -> dict[str, Any]:
-    """What ECS hands over (ECS developer guide, "Lambda hooks for Amazon ECS service deployments")."""
+def event(service: str) -> dict[str, Any]:
+    """What ECS hands over at this stage: no weights in it, whether or not a version serves already (ECS developer
+    guide, "Lambda hooks for Amazon ECS service deployments", POST_TEST_TRAFFIC_SHIFT).
+    """
+    of = "arn:aws:ecs:ap-northeast-2:123456789012"
     return {
-        "serviceArn": f"arn:aws:ecs:ap-northeast-2:123456789012:service/darkroom-prod-services/{service}",
-        "targetServiceRevisionArn": NEW,
-        "testTrafficWeights": {NEW: 100} if first else {NEW: 100, OLD: 0},
-        "productionTrafficWeights": {NEW: 100} if first else {OLD: 100, NEW: 0},
+        "executionId": "3a0345ba-b029-404b-890d-7da2a4b266aa",
+        "lifecycleStage": "POST_TEST_TRAFFIC_SHIFT",
+        "resourceArn": f"{of}:service-deployment/darkroom-prod-services/{service}/EZe5RNVLH6PPzHXINuP28",
+        "executionDetails": {
+            "serviceArn": f"{of}:service/darkroom-prod-services/{service}",
+            "targetServiceRevisionArn": f"{of}:service-revision/darkroom-prod-services/{service}/2",
+            "testTrafficWeights": {},
+            "productionTrafficWeights": {},
+        },
     }
 
 
@@ -122,39 +128,56 @@ def test_a_new_service_is_asked_through_the_present_gateway_by_its_header(
 
 def test_a_version_that_is_not_ready_is_rolled_back(listeners: Listeners, probe: Any) -> None:
     production, test = listeners()
-    test.answers = [503]
+    production.answers, test.answers = [200], [503]
     assert probe(production, test).handler(event("gateway"), None) == {"hookStatus": "FAILED"}
+
+
+def test_a_service_that_is_not_ready_behind_a_present_gateway_that_is_gets_rolled_back(
+    listeners: Listeners, probe: Any
+) -> None:
+    production, test = listeners()
+    production.answers = [503, 200]  # with the test header, without it
+    assert probe(production, test).handler(event("metadata_svc"), None) == {"hookStatus": "FAILED"}
+    assert production.asked == [("/readyz", "metadata_svc"), ("/readyz", None)]
+
+
+def test_a_present_version_that_was_ready_once_is_one_to_protect(listeners: Listeners, probe: Any) -> None:
+    production, test = listeners()
+    production.answers, test.answers = [503, 200, 503], [503]
+    assert probe(production, test, patience=0.2).handler(event("gateway"), None) == {"hookStatus": "FAILED"}
 
 
 def test_a_version_that_needs_a_moment_gets_it(listeners: Listeners, probe: Any) -> None:
     production, test = listeners()
-    test.answers = [503, 503, 200]
+    production.answers, test.answers = [200], [503, 503, 200]
     assert probe(production, test, patience=30).handler(event("gateway"), None) == {"hookStatus": "SUCCEEDED"}
     assert len(test.asked) == 3
 
 
-def test_a_listener_that_is_away_is_a_refusal_and_no_crash(listeners: Listeners, probe: Any) -> None:
+def test_a_probe_that_reaches_nobody_refuses_and_does_not_crash(listeners: Listeners, probe: Any) -> None:
     production, test = listeners()
-    test.close()
     loaded = probe(production, test)
+    for balancer in (production, test):
+        balancer.close()
     assert loaded.handler(event("gateway"), None) == {"hookStatus": "FAILED"}
-    test.server = production.server  # for the fixture, which closes both
+    assert loaded.handler(event("presign_svc"), None) == {"hookStatus": "FAILED"}
 
 
-def test_where_nothing_has_served_before_there_is_nothing_to_protect(listeners: Listeners, probe: Any) -> None:
+@pytest.mark.parametrize("service", ["gateway", "presign_svc", "metadata_svc"])
+def test_where_nobody_is_served_there_is_nothing_to_protect(listeners: Listeners, probe: Any, service: str) -> None:
     production, test = listeners()
-    loaded = probe(production, test)
-    assert loaded.handler(event("metadata_svc", first=True), None) == {"hookStatus": "SUCCEEDED"}
-    assert production.asked == test.asked == []
+    production.answers = test.answers = [503]  # the load balancer's own: no target is there
+    assert probe(production, test).handler(event(service), None) == {"hookStatus": "SUCCEEDED"}
 
 
 def test_tls_is_checked_by_the_name_on_the_certificate(
     listeners: Listeners, probe: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     production, test = listeners(tls=True)
-    test.answers = [200]
+    production.answers = test.answers = [200]
     monkeypatch.setenv("SSL_CERT_FILE", str(TLS / "certificate.pem"))
     assert probe(production, test, domain=DOMAIN).handler(event("gateway"), None) == {"hookStatus": "SUCCEEDED"}
     refused = probe(production, test, domain="elsewhere.example.com").handler(event("gateway"), None)
     assert refused == {"hookStatus": "FAILED"}
     assert len(test.asked) == 1
+    assert production.asked == []

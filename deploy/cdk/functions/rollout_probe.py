@@ -1,7 +1,8 @@
 """Asks a new version for its readiness before it gets traffic: an ECS lifecycle hook after the test traffic shift.
 
 The gateway's new tasks are behind the test listener. A service behind Service Connect is reached through the present
-gateway, which hands the test header on to its proxy. Where nothing has served before there is nothing to protect.
+gateway, which hands the test header on to its proxy. Where nobody is served there is nothing to protect: at the first
+deployment, and when a roll-out is the repair.
 """
 
 import http.client
@@ -35,25 +36,32 @@ def _ask(port: int, headers: dict[str, str]) -> tuple[int, str]:
         connection.close()
 
 
+def _status(port: int, headers: dict[str, str]) -> int:
+    """0 where nobody answers at all."""
+    try:
+        status, text = _ask(port, headers)
+    except (OSError, http.client.HTTPException) as error:
+        status, text = 0, str(error)
+    print(f"{port} {headers}: {status} {text}")
+    return status
+
+
 def handler(event: dict[str, Any], _context: object) -> dict[str, str]:
-    """ECS's event in, `hookStatus` out: anything but SUCCEEDED rolls the deployment back."""
-    service, new = event["serviceArn"].rsplit("/", 1)[1], event["targetServiceRevisionArn"]
-    if not set(event.get("productionTrafficWeights") or {}) - {new}:
-        print(f"{service}: the first deployment")
-        return {"hookStatus": "SUCCEEDED"}
-    if service == "gateway":
-        port, headers = int(os.environ["TEST_PORT"]), dict[str, str]()
-    else:
-        port, headers = int(os.environ["PORT"]), {HEADER: service}
+    """ECS's event in, `hookStatus` out: anything but SUCCEEDED rolls the deployment back.
+
+    At this stage the event tells of no traffic weights, so a first deployment is not to be known by them: a new version
+    that does not get ready is let through only where all that callers get is a refusal.
+    """
+    service = event["executionDetails"]["serviceArn"].rsplit("/", 1)[1]
+    present = int(os.environ["PORT"])
+    port = int(os.environ["TEST_PORT"]) if service == "gateway" else present
+    headers = {} if service == "gateway" else {HEADER: service}
     deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            status, text = _ask(port, headers)
-        except OSError as error:
-            status, text = 0, str(error)
-        print(f"{service}: {status} {text}")
-        if status == 200:
-            return {"hookStatus": "SUCCEEDED"}
+    served = False
+    while _status(port, headers) != 200:
+        served = served or _status(present, {}) in {0, 200}
         if time.monotonic() >= deadline:
-            return {"hookStatus": "FAILED"}
+            print(f"{service}: {'the present version stays' if served else 'nobody is served, nothing is lost'}")
+            return {"hookStatus": "FAILED" if served else "SUCCEEDED"}
         time.sleep(PAUSE)
+    return {"hookStatus": "SUCCEEDED"}
