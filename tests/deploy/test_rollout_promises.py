@@ -115,7 +115,15 @@ def test_a_deployment_that_fails_and_a_task_that_fails_raise_an_alarm(prod: Temp
     for rule in rules.values():
         (target,) = rule["Targets"]
         assert target["Arn"] == "arn:aws:sns:ap-northeast-2:123456789012:darkroom-prod-alarms"
-        assert "RoleArn" in target
+        assert "RoleArn" not in target  # with one, EventBridge may fail to deliver
+    policy = next(
+        item["PolicyDocument"]["Statement"]
+        for item in resources(prod["Core"], "AWS::SNS::TopicPolicy").values()
+        if any("Service" in statement["Principal"] for statement in item["PolicyDocument"]["Statement"])
+    )
+    (heard,) = [statement for statement in policy if statement["Principal"] == {"Service": "events.amazonaws.com"}]
+    assert heard["Action"] == "sns:Publish"
+    assert "Condition" not in heard  # EventBridge fills none in: the statement would never hold
 
 
 def test_every_alarm_is_heard(prod: Templates) -> None:

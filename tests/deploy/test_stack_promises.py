@@ -69,10 +69,14 @@ def test_a_key_of_our_own_encrypts_all_that_is_stored_and_lets_events_and_alarms
         ("AWS::SecretsManager::Secret", "KmsKeyId", 3),
     ):
         assert [item[setting] for item in resources(core, kind).values()] == [arn] * count
-    services, logs = [item for item in key["KeyPolicy"]["Statement"] if "Service" in item["Principal"]]
+    services, events, logs = [item for item in key["KeyPolicy"]["Statement"] if "Service" in item["Principal"]]
     assert set(services["Principal"]["Service"]) == {"s3.amazonaws.com", "cloudwatch.amazonaws.com"}
     assert set(services["Action"]) == {"kms:GenerateDataKey", "kms:Decrypt"}
     assert services["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    assert events["Principal"] == {"Service": "events.amazonaws.com"}
+    assert set(events["Action"]) == {"kms:GenerateDataKey", "kms:Decrypt"}
+    alarms = "arn:aws:sns:ap-northeast-2:123456789012:darkroom-prod-alarms"
+    assert events["Condition"] == {"StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": alarms}}
     assert logs["Principal"] == {"Service": "logs.ap-northeast-2.amazonaws.com"}
     for group in logs["Condition"]["ArnLike"]["kms:EncryptionContext:aws:logs:arn"]:
         assert "darkroom" in group.split(":log-group:")[1]
@@ -203,7 +207,8 @@ def test_dead_letters_an_old_backlog_and_a_full_flight_raise_an_alarm_that_someb
     assert all(alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": listener}] for alarm in alarms)
     allowed = [item for item in statements(prod["Core"], "AWS::SNS::TopicPolicy") if item["Effect"] == "Allow"]
     assert [(item["Principal"], item["Resource"]) for item in allowed] == [
-        ({"Service": "cloudwatch.amazonaws.com"}, {"Ref": listener})
+        ({"Service": "cloudwatch.amazonaws.com"}, {"Ref": listener}),
+        ({"Service": "events.amazonaws.com"}, {"Ref": listener}),
     ]
 
 

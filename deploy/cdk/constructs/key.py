@@ -46,6 +46,17 @@ class Key(Construct):
                         "Condition": from_here,
                     },
                     {
+                        # EventBridge says nothing of itself, but SNS says for which topic it asks.
+                        "Sid": "EventsReachTheAlarmTopic",
+                        "Effect": "Allow",
+                        "Principal": {"Service": "events.amazonaws.com"},
+                        "Action": ["kms:GenerateDataKey", "kms:Decrypt"],
+                        "Resource": "*",
+                        "Condition": {
+                            "StringEquals": {"kms:EncryptionContext:aws:sns:topicArn": names.alarm_topic(env)}
+                        },
+                    },
+                    {
                         # CloudWatch Logs user guide, "Encrypt log data using AWS KMS": the context is the log group.
                         "Sid": "LogGroupsOfThisEnvironment",
                         "Effect": "Allow",

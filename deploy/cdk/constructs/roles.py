@@ -15,7 +15,7 @@ from deploy.cdk.constructs.key import Key
 from deploy.cdk.parameters import SECRETS
 from deploy.cdk.settings import Environment
 
-Assumer = Literal["ecs-tasks", "ecs", "events", "lambda", "scheduler"]
+Assumer = Literal["ecs-tasks", "ecs", "lambda", "scheduler"]
 
 PREFIX: Final = "Actions on what lies under this name alone; the parts after it are made at run time."
 

@@ -10,9 +10,7 @@ from constructs import Construct
 
 from deploy.capacity.plan import Horizon
 from deploy.cdk import names
-from deploy.cdk.constructs.key import Key
 from deploy.cdk.constructs.metric_alarm import metric_alarm
-from deploy.cdk.constructs.roles import Role, Statement, key_use
 from deploy.cdk.settings import AwsEnvironment
 
 # Answers of 500 and above in a minute. A few come with any failover; shed load is a 503 with Retry-After and counts.
@@ -22,21 +20,9 @@ ERRORS_A_MINUTE: Final = 10
 class Alarms(Construct):
     """Alarms and event rules that tell the alarm topic."""
 
-    def __init__(self, scope: Construct, construct_id: str, env: AwsEnvironment, *, key: Key | None) -> None:
+    def __init__(self, scope: Construct, construct_id: str, env: AwsEnvironment) -> None:
         super().__init__(scope, construct_id)
         self._env = env
-        self._publisher = Role(
-            self,
-            "Publisher",
-            env,
-            unit="alarm-events",
-            assumer="events",
-            description="Events that are alarms reach the alarm topic",
-            statements=[
-                Statement(actions=("sns:Publish",), resources=(names.alarm_topic(env),)),
-                *key_use(key, "GenerateDataKey", "Decrypt"),
-            ],
-        )
 
     def target_group(self, colour: str, *, group: str, balancer: str) -> list[aws_cloudwatch.CfnAlarm]:
         """Errors and sick targets of a target group: the alarms that a deployment watches.
@@ -190,11 +176,8 @@ class Alarms(Construct):
             event_pattern=pattern,
             state="ENABLED",
             targets=[
-                {
-                    "id": "alarms",
-                    "arn": names.alarm_topic(self._env),
-                    "roleArn": self._publisher.resource.attr_arn,
-                }
+                # The topic's own policy lets EventBridge in (deploy.cdk.constructs.topics).
+                {"id": "alarms", "arn": names.alarm_topic(self._env)}
             ],
         )
 

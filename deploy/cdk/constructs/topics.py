@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from aws_cdk import aws_sns
@@ -14,11 +15,15 @@ from deploy.cdk.settings import Environment
 
 # SNS's own key of the account: no monthly price, and whoever may publish may use it. AWS services may not.
 SNS_KEY: Final = "alias/aws/sns"
+CLOUDWATCH: Final = "cloudwatch.amazonaws.com"
+# EventBridge publishes by the topic's own policy. A role in the rule's target may make delivery fail, and a condition
+# here does, because it fills none in (EventBridge user guide, "Using resource-based policies").
+EVENTS: Final = "events.amazonaws.com"
 
 
 class Topic(Construct):
     """A topic that takes messages over TLS only and keeps them encrypted. Publishers in the account get their right by
-    their role; `publisher` is an AWS service that may publish for this account.
+    their role; `publishers` are AWS services that may publish for this account.
     """
 
     def __init__(
@@ -29,10 +34,10 @@ class Topic(Construct):
         *,
         unit: str,
         key: Key | None,
-        publisher: str | None = None,
+        publishers: Sequence[str] = (),
     ) -> None:
         super().__init__(scope, construct_id)
-        master_key = key.arn if key is not None else None if env.local or publisher is not None else SNS_KEY
+        master_key = key.arn if key is not None else None if env.local or publishers else SNS_KEY
         self.resource = aws_sns.CfnTopic(
             self,
             "Topic",
@@ -45,8 +50,8 @@ class Topic(Construct):
                 "CKV_AWS_26",
                 reason="The emulator cannot make keys; what it holds never leaves this machine."
                 if env.local
-                else "CloudWatch may not use SNS's own key, so alarms to a topic with it are lost. Alarms hold names "
-                "and figures of ours alone; a key that admits CloudWatch is the setting encryption = kms.",
+                else "Neither CloudWatch nor EventBridge may use SNS's own key, so alarms to a topic with it are lost. "
+                "Alarms hold names and figures of ours alone; a key that admits both is the setting encryption = kms.",
             )
         self.arn = self.resource.ref
         statements: list[dict[str, Any]] = [
@@ -59,17 +64,17 @@ class Topic(Construct):
                 "Condition": {"Bool": {"aws:SecureTransport": "false"}},
             }
         ]
-        if publisher is not None:
-            statements.append(
-                {
-                    "Sid": "AlarmsOfThisAccount",
-                    "Effect": "Allow",
-                    "Principal": {"Service": publisher},
-                    "Action": "sns:Publish",
-                    "Resource": self.arn,
-                    "Condition": {"StringEquals": {"aws:SourceAccount": env.account}},
-                }
-            )
+        for publisher in publishers:
+            allowed: dict[str, Any] = {
+                "Sid": f"{publisher.partition('.')[0].capitalize()}OfThisAccount",
+                "Effect": "Allow",
+                "Principal": {"Service": publisher},
+                "Action": "sns:Publish",
+                "Resource": self.arn,
+            }
+            if publisher != EVENTS:
+                allowed["Condition"] = {"StringEquals": {"aws:SourceAccount": env.account}}
+            statements.append(allowed)
         aws_sns.CfnTopicPolicy(
             self,
             "Policy",

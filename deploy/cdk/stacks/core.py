@@ -12,7 +12,7 @@ from deploy.cdk.constructs.key import Key
 from deploy.cdk.constructs.parameters import Parameters
 from deploy.cdk.constructs.queues import Queues
 from deploy.cdk.constructs.secrets import DatabaseSecrets
-from deploy.cdk.constructs.topics import Topic
+from deploy.cdk.constructs.topics import CLOUDWATCH, EVENTS, Topic
 from deploy.cdk.settings import Environment
 from deploy.cdk.stacks.base import DarkroomStack
 
@@ -26,7 +26,7 @@ class Core(DarkroomStack):
         self.queues = Queues(self, "Queues", env, source_bucket=names.bucket(env, "incoming"), key=self.key)
         self.buckets = Buckets(self, "Buckets", env, queues=self.queues, key=self.key)
         self.events = Topic(self, "Events", env, unit="events", key=self.key)
-        self.alarms = Topic(self, "Alarms", env, unit="alarms", key=self.key, publisher="cloudwatch.amazonaws.com")
+        self.alarms = Topic(self, "Alarms", env, unit="alarms", key=self.key, publishers=(CLOUDWATCH, EVENTS))
         self.secrets = DatabaseSecrets(self, "DatabaseSecrets", env, key=self.key)
         QueueAlarms(self, "QueueAlarms", env, queues=self.queues, topic_arn=self.alarms.arn)
         Parameters(

@@ -62,7 +62,7 @@ class Services(DarkroomStack):
             callers=network.link_security_group.attr_group_id,
         )
         self.listener = self.load_balancer.listener
-        self._alarms = Alarms(self, "Alarms", env, key=core.key)
+        self._alarms = Alarms(self, "Alarms", env)
         self.services = self._services(env, place)
         self._edges()
         plan = plan_of(env)
