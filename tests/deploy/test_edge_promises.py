@@ -54,6 +54,21 @@ def test_every_call_goes_through_the_vpc_link_to_the_internal_load_balancer(prod
         assert exported[integration["integrationTarget"]["Fn::ImportValue"]] == {"Ref": balancer}
 
 
+def test_the_gateway_gets_its_own_paths_though_a_private_integration_puts_the_stage_in_front(prod: Templates) -> None:
+    name = stage(prod)["StageName"]
+    rules = resources(prod["Services"], "AWS::ElasticLoadBalancingV2::ListenerRule").values()
+    assert len(rules) == 2
+    for rule in rules:
+        (transform,) = rule["Transforms"]
+        assert transform["Type"] == "url-rewrite"
+        (rewrite,) = transform["UrlRewriteConfig"]["Rewrites"]
+        replacement = rewrite["Replace"].replace("$", "\\")
+        for path in body(prod)["paths"]:
+            for sent in (f"/{name}{path}?wait=25", f"/{path.lstrip('/')}?wait=25"):
+                assert re.sub(rewrite["Regex"], replacement, sent) == f"{path}?wait=25"
+        assert re.sub(rewrite["Regex"], replacement, f"/{name}") == "/"
+
+
 def test_the_load_balancer_is_internal_and_the_link_is_in_every_zone_with_its_own_group(prod: Templates) -> None:
     assert only(prod["Services"], "AWS::ElasticLoadBalancingV2::LoadBalancer")["Scheme"] == "internal"
     link = only(prod["Edge"], "AWS::ApiGatewayV2::VpcLink")

@@ -21,7 +21,7 @@ def test_every_image_is_signed_as_it_is_pushed(stage: str, request: pytest.Fixtu
     profiles = of(registry, "AWS::Signer::SigningProfile")
     [(profile, properties)] = profiles.items()
     assert properties["PlatformId"] == "Notation-OCI-SHA384-ECDSA"
-    assert properties["ProfileName"] == f"darkroom_{stage}_images"
+    assert "ProfileName" not in properties  # a stack that is made again would find its name taken by a cancelled one
     [configuration] = of(registry, "AWS::ECR::SigningConfiguration").values()
     [rule] = configuration["Rules"]
     assert rule["SigningProfileArn"] == {"Fn::GetAtt": [profile, "Arn"]}

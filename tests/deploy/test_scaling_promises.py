@@ -73,7 +73,8 @@ def test_services_that_answer_follow_their_cpu(prod: Templates, env: settings.Aw
 def test_the_gateway_follows_requests_too_and_of_both_target_groups_together(prod: Templates) -> None:
     (found,) = [item for item in followed(prod, "gateway") if "CustomizedMetricSpecification" in item]
     metrics = {item["Id"]: item for item in found["CustomizedMetricSpecification"]["Metrics"]}
-    assert metrics["e1"]["Expression"] == "m1 / m2"
+    # No request is no data point: as a gap it would keep the service from ever scaling in.
+    assert metrics["e1"]["Expression"] == "FILL(m1, 0) / m2"
     assert metrics["m1"]["MetricStat"]["Metric"]["MetricName"] == "RequestCount"
     assert [item["Name"] for item in metrics["m1"]["MetricStat"]["Metric"]["Dimensions"]] == ["LoadBalancer"]
 

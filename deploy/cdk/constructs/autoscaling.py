@@ -63,7 +63,8 @@ class Autoscaling(Construct):
 
     def follow_requests(self, per_task: int, *, balancer: str) -> None:
         """Keeps requests a minute and task. Of the whole load balancer: traffic moves between two target groups, and
-        AWS's own metric of requests per target knows one. `balancer` is its full name.
+        AWS's own metric of requests per target knows one. A load balancer without requests reports none, and a policy
+        without data would keep the other one from scaling in. `balancer` is its full name.
         """
         self._per_task(
             "Requests",
@@ -74,6 +75,7 @@ class Autoscaling(Construct):
                 "dimensions": [{"name": "LoadBalancer", "value": balancer}],
             },
             "Sum",
+            load="FILL(m1, 0)",
         )
 
     def follow_backlog(self, per_task: int, *, queue: str) -> None:
@@ -89,8 +91,10 @@ class Autoscaling(Construct):
             "Average",
         )
 
-    def _per_task(self, construct_id: str, target: int, metric: dict[str, Any], statistic: str) -> None:
-        """A metric divided by the tasks that run (Container Insights)."""
+    def _per_task(
+        self, construct_id: str, target: int, metric: dict[str, Any], statistic: str, load: str = "m1"
+    ) -> None:
+        """A metric divided by the tasks that run (Container Insights). `load` is m1, or made of it."""
         running = {
             "namespace": "ECS/ContainerInsights",
             "metricName": "RunningTaskCount",
@@ -102,7 +106,7 @@ class Autoscaling(Construct):
         queries: list[dict[str, Any]] = [
             {"id": "m1", "label": "load", "metricStat": {"metric": metric, "stat": statistic}, "returnData": False},
             {"id": "m2", "label": "tasks", "metricStat": {"metric": running, "stat": "Average"}, "returnData": False},
-            {"id": "e1", "label": f"{construct_id} per task", "expression": "m1 / m2", "returnData": True},
+            {"id": "e1", "label": f"{construct_id} per task", "expression": f"{load} / m2", "returnData": True},
         ]
         self._policy(construct_id, target, {"customizedMetricSpecification": {"metrics": queries}})
 

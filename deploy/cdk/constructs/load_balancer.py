@@ -10,6 +10,7 @@ from constructs import Construct
 
 from deploy.cdk import names
 from deploy.cdk.acknowledge import acknowledge
+from deploy.cdk.constructs.api import STAGE_NAME
 from deploy.cdk.constructs.gateway import PORT as GATEWAY_PORT
 from deploy.cdk.constructs.private_bucket import PrivateBucket
 from deploy.cdk.constructs.roles import Role, Statement
@@ -171,12 +172,16 @@ class LoadBalancer(Construct):
                 reason="In dev only, where no certificate is asked for: the listener is inside the VPC and takes calls "
                 "from API Gateway's VPC link alone; staging and prod refuse to synthesise without TLS.",
             )
+        # A private integration of API Gateway puts the stage in front of the path ("Private integrations for REST
+        # APIs", considerations). A path without it passes as it is: the rollout probe's.
+        unstaged = {"regex": f"^/{STAGE_NAME}/?(.*)$", "replace": "/$1"}
         rule = aws_elasticloadbalancingv2.CfnListenerRule(
             self,
             f"{construct_id}Rule",
             listener_arn=listener.ref,
             priority=1,
             conditions=[{"field": "path-pattern", "pathPatternConfig": {"values": ["/*"]}}],
+            transforms=[{"type": "url-rewrite", "urlRewriteConfig": {"rewrites": [unstaged]}}],
             actions=[
                 {
                     "type": "forward",

@@ -8,7 +8,6 @@ from aws_cdk import aws_ecr, aws_signer
 from constructs import Construct
 
 from deploy.cdk import names
-from deploy.cdk.settings import AwsEnvironment
 
 # Signer's platform for container images: Notary Project signatures, beside the image as OCI referrers.
 PLATFORM: Final = "Notation-OCI-SHA384-ECDSA"
@@ -24,14 +23,13 @@ class Signing(Construct):
     on the profile: ECR signs in their name.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, env: AwsEnvironment) -> None:
+    def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
-        profile = aws_signer.CfnSigningProfile(
+        # Without a name of ours: a profile that was deleted is only cancelled, and keeps its name for years.
+        self.profile = aws_signer.CfnSigningProfile(
             self,
             "Profile",
             platform_id=PLATFORM,
-            # Letters, digits and underscores.
-            profile_name=names.resource(env, "images").replace("-", "_"),
             signature_validity_period=aws_signer.CfnSigningProfile.SignatureValidityPeriodProperty(
                 type="MONTHS", value=VALIDITY
             ),
@@ -41,7 +39,7 @@ class Signing(Construct):
             "Rules",
             rules=[
                 aws_ecr.CfnSigningConfiguration.RuleProperty(
-                    signing_profile_arn=profile.attr_arn,
+                    signing_profile_arn=self.profile.attr_arn,
                     repository_filters=[
                         aws_ecr.CfnSigningConfiguration.RepositoryFilterProperty(
                             filter=f"{names.PRODUCT}-*", filter_type="WILDCARD_MATCH"

@@ -25,7 +25,8 @@ class Registry(DarkroomStack):
         super().__init__(scope, env)
         Repositories(self, "Repositories", env, key=core.key)
         if env.rollout.image_signing == "own":
-            Signing(self, "Signing", env)
+            signing = Signing(self, "Signing")
+            CfnOutput(self, "SigningProfile", value=signing.profile.attr_arn)
         templates = PrivateBucket(
             self,
             "Templates",
