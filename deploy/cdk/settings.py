@@ -25,6 +25,7 @@ from deploy.cdk.tables.edge import Edge
 from deploy.cdk.tables.network import Network
 from deploy.cdk.tables.operation import Capacity, LoadBalancer, Rollout, ScheduledTasks
 from deploy.cdk.tables.services import ApiTasks, GatewayTasks, WorkerTasks
+from presign_svc.settings import Settings as Presign
 
 Stage = Literal["local", "dev", "staging", "prod"]
 STAGES: Final[tuple[str, ...]] = get_args(Stage)
@@ -32,6 +33,10 @@ ENVIRONMENTS: Final = Path(__file__).with_name("environments")
 VARIABLE_PREFIX: Final = "DARKROOM_DEPLOY_"
 # The account in which LocalStack puts everything that `test`/`test` makes.
 EMULATOR_ACCOUNT: Final = "000000000000"
+
+# Seconds that what presign_svc signs may live: a ticket; a download's URL, up to two windows (originals too).
+_LONGEST_TICKET: Final[int] = Presign.model_fields["longest_ticket_seconds"].default
+_LONGEST_DOWNLOAD: Final[int] = 2 * Presign.model_fields["download_window_seconds"].default
 
 # As the gateway takes them, and with any port for pages on one machine.
 Origin = Annotated[str, StringConstraints(pattern=r"^https?://[a-z0-9.-]+(:(\d{1,5}|\*))?$")]
@@ -139,6 +144,10 @@ class Environment(Table):
             raise wrong("keep_data", f"{self.stage} keeps its data")
         if self.key_requests_per_second > self.api_requests_per_second:
             raise wrong("key_requests_per_second", "one key may not ask for more than the whole API serves")
+        if self.longest_ticket_seconds < max(_LONGEST_TICKET, _LONGEST_DOWNLOAD):
+            raise wrong("longest_ticket_seconds", _outlived(max(_LONGEST_TICKET, _LONGEST_DOWNLOAD)))
+        if self.longest_download_seconds < _LONGEST_DOWNLOAD:
+            raise wrong("longest_download_seconds", _outlived(_LONGEST_DOWNLOAD))
         if self.abort_multipart_days * 86_400 <= self.longest_ticket_seconds:
             raise wrong("abort_multipart_days", "parts would go while their ticket still holds")
         return self
@@ -175,6 +184,12 @@ class AwsEnvironment(Environment):
         """Rules between tables: whether one holds, which setting to change where it does not, and why."""
         for zone in self.network.zones:
             yield zone.startswith(self.region), "network.zones", f"{zone} is not in {self.region}"
+        for table, arn in (
+            ("edge", self.edge.certificate_arn),
+            ("load_balancer", self.load_balancer.certificate_arn),
+        ):
+            here = not arn or arn.split(":")[3:5] == [self.region, self.account]
+            yield here, f"{table}.certificate_arn", f"{arn} is not of {self.region} and {self.account}"
         wanted, there = self.database.connections(self.metadata_svc.max_tasks), self.database.max_connections
         yield (
             wanted <= there,
@@ -221,7 +236,13 @@ def load(stage: str, variables: Mapping[str, str] | None = None, folder: Path = 
     if stage not in STAGES:
         raise EnvironmentError(f"stage: there is no {stage!r}; allowed: {', '.join(STAGES)}; e.g. DARKROOM_STAGE=dev")
     model = Environment if stage == "local" else AwsEnvironment
-    values: dict[str, Any] = tomllib.loads((folder / f"{stage}.toml").read_text())
+    path = folder / f"{stage}.toml"
+    try:
+        values: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise EnvironmentError(
+            f"{path}: {error}; allowed: a file of tables and settings, name = value; e.g. that of dev"
+        ) from None
     values["stage"] = stage
     for name, field in model.model_fields.items():
         if _table(field) is not None:
@@ -229,6 +250,11 @@ def load(stage: str, variables: Mapping[str, str] | None = None, folder: Path = 
     for variable, text in variables.items():
         if variable.startswith(VARIABLE_PREFIX):
             _override(values, model, variable.removeprefix(VARIABLE_PREFIX).lower().split("__"), text)
+    if values["stage"] != stage:
+        raise EnvironmentError(
+            f"stage: {values['stage']} is set where {stage} was asked for; {VARIABLE_PREFIX}STAGE is no setting, unset "
+            f"it; allowed: {', '.join(STAGES)}, to the command; e.g. make synth STAGE=dev"
+        )
     try:
         return model.model_validate(values)
     except ValidationError as error:
@@ -237,6 +263,10 @@ def load(stage: str, variables: Mapping[str, str] | None = None, folder: Path = 
             f"the settings of {stage} (deploy/cdk/environments/{stage}.toml, or {VARIABLE_PREFIX}<NAME>, or "
             f"{VARIABLE_PREFIX}<TABLE>__<NAME>) are wrong:\n{lines}"
         ) from None
+
+
+def _outlived(seconds: int) -> str:
+    return f"S3 would refuse what presign_svc signs, which lives for {seconds} s"
 
 
 def _override(values: dict[str, Any], model: type[BaseModel], path: list[str], text: str) -> None:

@@ -130,12 +130,25 @@ def test_no_value_of_a_statement_and_no_password_is_logged(prod: Templates) -> N
 
 
 def test_the_log_is_ours_before_rds_would_make_one_that_is_kept_for_ever(prod: Templates) -> None:
-    log = only(prod["Database"], "AWS::Logs::LogGroup")
+    log = of_construct(prod["Database"], "AWS::Logs::LogGroup", "AuroraLog")
     assert log["LogGroupName"] == f"/aws/rds/cluster/{cluster(prod)['DBClusterIdentifier']}/postgresql"
     assert log["RetentionInDays"] == 90
     (resource,) = [item for item in prod["Database"]["Resources"].values() if item["Type"] == "AWS::RDS::DBCluster"]
     (waited,) = resource["DependsOn"]
     assert prod["Database"]["Resources"][waited]["Type"] == "AWS::Logs::LogGroup"
+
+
+def test_the_rotation_functions_logs_end_and_are_ours_before_lambda_would_make_them(
+    prod: Templates, with_kms: Templates
+) -> None:
+    for made in (prod, with_kms):
+        groups = resources(made["Database"], "AWS::Logs::LogGroup")
+        for name, schedule in resources(made["Database"], "AWS::SecretsManager::RotationSchedule").items():
+            function = schedule["HostedRotationLambda"]["RotationLambdaName"]
+            (group,) = [key for key, item in groups.items() if item["LogGroupName"] == f"/aws/lambda/{function}"]
+            assert group in made["Database"]["Resources"][name]["DependsOn"]
+            assert groups[group]["RetentionInDays"] == 90
+            assert ("KmsKeyId" in groups[group]) == (made is with_kms)
 
 
 def test_insights_are_a_setting(prod: Templates, dev: Templates) -> None:

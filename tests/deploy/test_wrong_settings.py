@@ -13,6 +13,8 @@ from tests.support.environments import OWNERS
 
 PREFIX = settings.VARIABLE_PREFIX
 CERTIFICATE = "arn:aws:acm:ap-northeast-2:123456789012:certificate/0b1c2d3e-0000-4000-8000-000000000000"
+ELSEWHERE = CERTIFICATE.replace("ap-northeast-2", "us-east-1")
+SOMEBODYS = CERTIFICATE.replace("123456789012", "210987654321")
 
 # Stage, variable without its prefix, value, the setting that is named, a word of the reason.
 WRONG = [
@@ -28,8 +30,12 @@ WRONG = [
     ("dev", "ENCRYPTION", "none", "encryption", "managed"),
     ("local", "ENCRYPTION", "kms", "encryption", "emulator"),
     ("dev", "LONGEST_TICKET_SECONDS", "60", "longest_ticket_seconds", "120"),
+    ("dev", "LONGEST_TICKET_SECONDS", "1800", "longest_ticket_seconds", "S3 would refuse"),
+    ("dev", "LONGEST_DOWNLOAD_SECONDS", "900", "longest_download_seconds", "S3 would refuse"),
     ("dev", "KEY_REQUESTS_PER_SECOND", "5000", "key_requests_per_second", "whole API"),
     ("dev", "NETWORK__CIDR", "8.8.0.0/16", "network.cidr", "not private"),
+    ("dev", "NETWORK__CIDR", "127.0.0.0/16", "network.cidr", "not private"),
+    ("dev", "NETWORK__CIDR", "169.254.0.0/16", "network.cidr", "not private"),
     ("dev", "NETWORK__CIDR", "10.0.0.0/8", "network.cidr", "/16"),
     ("dev", "NETWORK__CIDR", "10.0.0.1/16", "network.cidr", "host bits"),
     ("dev", "NETWORK__CIDR", "office", "network.cidr", "4 octets"),
@@ -53,6 +59,11 @@ WRONG = [
     ("prod", "DATABASE__READERS", "0", "database.readers", "loss of the writer"),
     ("staging", "DATABASE__DELETION_PROTECTION", "false", "database.deletion_protection", "protects"),
     ("dev", "DATABASE__BACKUP_WINDOW", "25:00-26:00", "database.backup_window", "pattern"),
+    ("dev", "DATABASE__BACKUP_WINDOW", "17:00-17:20", "database.backup_window", "half an hour"),
+    ("dev", "DATABASE__BACKUP_WINDOW", "18:00-18:31", "database.backup_window", "maintenance window"),
+    ("dev", "DATABASE__BACKUP_WINDOW", "23:00-19:00", "database.backup_window", "maintenance window"),
+    ("dev", "DATABASE__MAINTENANCE_WINDOW", "sun:18:30-sun:18:45", "database.maintenance_window", "half an hour"),
+    ("dev", "DATABASE__MAINTENANCE_WINDOW", "sun:18:30-sun:18:00", "database.maintenance_window", "to a day"),
     ("dev", "DATABASE__MAINTENANCE_WINDOW", "sunday", "database.maintenance_window", "pattern"),
     ("dev", "DATABASE__MONITORING_SECONDS", "0", "database.monitoring_seconds", "60"),
     ("dev", "DATABASE__ROTATION_DAYS", "never", "database.rotation_days", "integer"),
@@ -60,6 +71,8 @@ WRONG = [
     ("dev", "EDGE__TLS_POLICY", "TLS_1_0", "edge.tls_policy", "TLS_1_2"),
     ("dev", "EDGE__DOMAIN", "api.example.com", "edge.certificate_arn", "together"),
     ("dev", "EDGE__CERTIFICATE_ARN", CERTIFICATE, "edge.certificate_arn", "together"),
+    ("prod", "LOAD_BALANCER__CERTIFICATE_ARN", ELSEWHERE, "load_balancer.certificate_arn", "not of ap-northeast-2"),
+    ("prod", "LOAD_BALANCER__CERTIFICATE_ARN", SOMEBODYS, "load_balancer.certificate_arn", "not of ap-northeast-2"),
     ("dev", "EDGE__DOMAIN", "https://api.example.com", "edge.domain", "pattern"),
     ("dev", "EDGE__REQUESTS_PER_ADDRESS", "5", "edge.requests_per_address", "100"),
 ]
@@ -95,6 +108,27 @@ def test_a_wrong_value_is_named_with_the_reason_what_is_allowed_and_an_example(
 def test_a_setting_that_is_not_there_is_named_with_those_that_are(stage: str, variable: str, named: str) -> None:
     told = refusal(stage, ({} if stage == "local" else OWNERS) | {PREFIX + variable: "1"})
     assert f"  {named}: there is no such setting; allowed: " in told
+
+
+def test_no_variable_makes_another_stage_of_a_stages_file() -> None:
+    assert "stage: dev is set where prod was asked for" in refusal("prod", OWNERS | {f"{PREFIX}STAGE": "dev"})
+
+
+@pytest.mark.parametrize("text", [None, "[network\n", "region = seoul\n"])
+def test_a_file_that_is_missing_or_no_toml_is_named(text: str | None, tmp_path: Path) -> None:
+    path = tmp_path / "prod.toml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(settings.EnvironmentError, match=re.escape(str(path))):
+        settings.load("prod", OWNERS, tmp_path)
+
+
+def test_windows_may_end_on_the_day_after_they_begin() -> None:
+    windows = {"DATABASE__BACKUP_WINDOW": "23:30-00:30", "DATABASE__MAINTENANCE_WINDOW": "sun:22:45-sun:23:15"}
+    env = settings.load("dev", OWNERS | {PREFIX + name: value for name, value in windows.items()})
+    assert env.database.backup_window == "23:30-00:30"
+    windows["DATABASE__MAINTENANCE_WINDOW"] = "sat:23:45-sun:00:20"
+    assert "database.backup_window" in refusal("dev", OWNERS | {PREFIX + n: value for n, value in windows.items()})
 
 
 def test_a_table_that_is_given_as_one_value_is_refused() -> None:

@@ -74,6 +74,7 @@ class Key(Construct):
                                 "kms:EncryptionContext:aws:logs:arn": [
                                     names.arn(env, "logs", f"log-group:/{names.PRODUCT}/{env.stage}/*"),
                                     names.arn(env, "logs", f"log-group:/aws/rds/cluster/{names.resource(env, '*')}"),
+                                    names.arn(env, "logs", f"log-group:/aws/lambda/{names.resource(env, 'rotate-*')}"),
                                     names.arn(env, "logs", f"log-group:aws-waf-logs-{names.PRODUCT}-{env.stage}-*"),
                                 ]
                             }

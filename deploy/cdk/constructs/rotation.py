@@ -10,6 +10,7 @@ from constructs import Construct
 from deploy.cdk import names
 from deploy.cdk.constructs.aurora import PORT
 from deploy.cdk.constructs.key import Key
+from deploy.cdk.constructs.log_group import log_group
 from deploy.cdk.settings import AwsEnvironment
 
 TRANSFORM: Final = "AWS::SecretsManager-2024-09-16"
@@ -77,7 +78,17 @@ class Rotation(Construct):
         )
         for unit, secret_arn in secrets.items():
             alternating = unit != "owner"
-            aws_secretsmanager.CfnRotationSchedule(
+            function = names.resource(env, f"rotate-{unit}")
+            # Lambda's name for it: it must be ours before the function would make one that is kept for ever.
+            log = log_group(
+                self,
+                f"{unit.capitalize()}Log",
+                env,
+                name=f"/aws/lambda/{function}",
+                days=env.database.log_days,
+                key_arn=None if key is None else key.arn,
+            )
+            schedule = aws_secretsmanager.CfnRotationSchedule(
                 self,
                 unit.capitalize(),
                 secret_id=secret_arn,
@@ -88,7 +99,7 @@ class Rotation(Construct):
                 rotate_immediately_on_update=False,
                 hosted_rotation_lambda=aws_secretsmanager.CfnRotationSchedule.HostedRotationLambdaProperty(
                     rotation_type="PostgreSQLMultiUser" if alternating else "PostgreSQLSingleUser",
-                    rotation_lambda_name=names.resource(env, f"rotate-{unit}"),
+                    rotation_lambda_name=function,
                     exclude_characters=EXCLUDED,
                     superuser_secret_arn=secrets["owner"] if alternating else None,
                     kms_key_arn=None if key is None else key.arn,
@@ -97,3 +108,4 @@ class Rotation(Construct):
                     vpc_subnet_ids=Fn.join(",", subnet_ids),
                 ),
             )
+            schedule.add_resource_dependency(log)

@@ -15,10 +15,13 @@ _CONNECTIONS: Final = ((1, 189), (4, 823), (8, 1_669), (16, 3_360), (32, 5_000))
 _CONNECTIONS_OF_SMALLEST: Final = 2_000
 _SMALLEST: Final = 0.5
 _TIME: Final = r"([01]\d|2[0-3]):[0-5]\d"
-_DAY_AND_TIME: Final = f"(mon|tue|wed|thu|fri|sat|sun):{_TIME}"
+_WEEKDAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAY_AND_TIME: Final = f"({'|'.join(_WEEKDAYS)}):{_TIME}"
 # Days that Performance Insights keeps its history: free of charge, and what the advanced mode requires (Aurora user
 # guide, "Database Insights").
 INSIGHTS_DAYS: Final = {"standard": 7, "advanced": 465}
+_SHORTEST_WINDOW: Final = 30  # minutes; RDS takes no shorter one
+_DAY: Final = 24 * 60  # minutes
 
 
 class Database(Table):
@@ -137,6 +140,25 @@ class Database(Table):
     def _consistent(self) -> Self:
         if self.min_acu > self.max_acu:
             raise wrong("min_acu", f"{self.min_acu:g} is above max_acu, {self.max_acu:g}")
+        backup = _minutes(self.backup_window, _DAY)
+        maintenance = _minutes(self.maintenance_window, 7 * _DAY)
+        if len(backup) < _SHORTEST_WINDOW:
+            raise wrong("backup_window", f"{self.backup_window} is shorter than half an hour")
+        if not _SHORTEST_WINDOW <= len(maintenance) < _DAY:
+            raise wrong("maintenance_window", f"{self.maintenance_window} is not half an hour to a day")
+        if any(minute % _DAY in backup for minute in maintenance):
+            raise wrong("backup_window", f"{self.backup_window} and the maintenance window overlap")
         if self.insights == "advanced" and self.min_acu < 2:
             raise wrong("min_acu", "Database Insights in the advanced mode takes 2 ACUs")
         return self
+
+
+def _minutes(window: str, period: int) -> frozenset[int]:
+    """The minutes of a window, counted from the start of the day or the week that it recurs in (`period`, minutes)."""
+    start, end = map(_moment, window.split("-"))
+    return frozenset(minute % period for minute in range(start, end if end > start else end + period))
+
+
+def _moment(text: str) -> int:
+    *day, hour, minute = text.split(":")
+    return sum(_WEEKDAYS.index(name) * _DAY for name in day) + int(hour) * 60 + int(minute)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from deploy.cdk.tables.base import RETENTIONS, RetentionDays, Table, wrong
 
+# RFC 1918: what a VPC may have that is no loopback, no link-local and nobody else's.
+_PRIVATE: Final = tuple(map(ipaddress.IPv4Network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16")))
 Zone = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
 
 
@@ -61,7 +63,7 @@ class Network(Table):
             network = ipaddress.IPv4Network(self.cidr)
         except ValueError as error:
             raise wrong("cidr", str(error)) from None
-        if not network.is_private or not 16 <= network.prefixlen <= 20:
+        if not any(network.subnet_of(private) for private in _PRIVATE) or not 16 <= network.prefixlen <= 20:
             raise wrong("cidr", f"{self.cidr} is not private, or not of /16 to /20")
         if len(set(self.zones)) != len(self.zones):
             raise wrong("zones", "a zone is named twice")
