@@ -15,11 +15,10 @@ from typing import Any, Final, Literal
 import msgspec
 
 from deploy.setup.environments import ROOT
+from image_svc.sandbox.parent import ALLOCATOR
 from tests.bench.imaging import set_up
 
 _MODULES: Final = "tests.bench.imaging.engines"
-# The malloc setting of the sandbox's helper, for all: it is the C library's, not ours.
-_MALLOC: Final = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 # One thread each, whatever the library's own habit.
 _ENVIRONMENT: Final = {"VIPS_CONCURRENCY": "1", "UV_THREADPOOL_SIZE": "1", "OMP_NUM_THREADS": "1"}
 
@@ -104,7 +103,8 @@ class Process:
 def running(engine: Engine, log: Path) -> Iterator[Process]:
     """The engine's process, until the block ends. Raises SetupError where it cannot be had."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    environment = inherited | _ENVIRONMENT | _MALLOC | {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"}
+    # The malloc settings of the sandbox's helper, for all: they are the C library's, not ours.
+    environment = inherited | _ENVIRONMENT | ALLOCATOR | {"PYTHONPATH": f"{ROOT}:{ROOT / 'protos'}"}
     command = engine.command()
     with log.open("ab") as errors:
         process = subprocess.Popen(
