@@ -56,6 +56,16 @@ def of_code_points(primaries: int, transfer: int) -> bytes | None:
     return None if chromaticities == _BT709 and curve is _srgb else _profile(chromaticities, curve)
 
 
+def display_p3() -> bytes:
+    """The profile of what recent telephones and screens show (SMPTE EG 432-1 with sRGB's curve)."""
+    return _profile(_PRIMARIES[12], _srgb)
+
+
+def adobe_rgb() -> bytes:
+    """The profile of the space that cameras offer beside sRGB (Adobe RGB (1998), 4.3)."""
+    return _profile((0.64, 0.33, 0.21, 0.71, 0.15, 0.06, *_D65), _power(563 / 256))
+
+
 def of_png(info: Mapping[Any, Any]) -> bytes | None:
     """The profile of a PNG's `gAMA` and `cHRM`, from Pillow's `info`; None for sRGB and for numbers without sense."""
     if "srgb" in info:

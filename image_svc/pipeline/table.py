@@ -38,7 +38,12 @@ def converted(picture: Image.Image, transform: ImageCms.ImageCmsTransform) -> Im
     return picture.filter(table)
 
 
-@functools.lru_cache(maxsize=1)  # the frames of an animation share one
+def prepare(mode: str, transform: ImageCms.ImageCmsTransform) -> None:
+    """Makes the table of a transform that many pictures will share."""
+    _table(mode, transform)
+
+
+@functools.lru_cache(maxsize=3)  # those of two common spaces, and one that the frames of an animation share
 def _table(mode: str, transform: ImageCms.ImageCmsTransform) -> ImageFilter.Color3DLUT:
     values = bytes(range(0, 256, _STEP))
     size = _SIDE, _SIDE * _SIDE

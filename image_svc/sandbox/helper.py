@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 from PIL import Image
 
-from image_svc.pipeline import codecs, facts
+from image_svc.pipeline import codecs, color, facts
 from image_svc.sandbox import child, seccomp
 from image_svc.sandbox.wire import LARGEST, Ended, Job, Order, Report
 
@@ -115,6 +115,7 @@ def _warm_up() -> None:
         buffer = io.BytesIO()
         picture.save(buffer, format_)
         Image.open(io.BytesIO(buffer.getvalue())).load()
+    color.prepare()
     facts.placeholder(picture)
     facts.dominant_color(picture)
     facts.perceptual_hash(picture)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pillow_heif
 import pytest
-from PIL import Image, ImageChops, ImageCms
+from PIL import Image, ImageChops, ImageCms, ImageFilter
 
 from image_svc.pipeline import color, table
 from tests.bench.imaging.quality import psnr
@@ -16,6 +17,8 @@ PHOTOS = Path(__file__).parents[3] / "deploy" / "demo" / "photos"
 
 
 def profile_of(file: Path) -> bytes:
+    if file.suffix == ".heic":
+        return bytes(pillow_heif.open_heif(file).info["icc_profile"])
     with Image.open(file) as picture:
         return bytes(picture.info["icc_profile"])
 
@@ -39,6 +42,21 @@ def test_a_large_photo_looks_the_same_through_the_table_as_through_lcms2(source:
     expected = ImageCms.applyTransform(picture, exact)
     assert expected is not None
     assert psnr(got, picture) < 40, "the profile does change the picture"
+    assert psnr(got, expected) > 50
+
+
+@pytest.mark.parametrize(
+    "source", [PHOTOS / "exif-at-eof.heic", PHOTOS / "Canon_EOS_7D.jpg"], ids=["Display P3", "Adobe RGB"]
+)
+def test_photos_of_a_common_space_share_what_was_made_for_it(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture, profile = photo(), profile_of(source)
+    color.prepare()
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageFilter, "Color3DLUT", None)  # no table is made
+        got = color.to_srgb(picture, profile)
+    expected = ImageCms.applyTransform(picture, transform(profile))
+    assert expected is not None
+    assert psnr(expected, picture) < 45, "the profile does change the picture"
     assert psnr(got, expected) > 50
 
 
