@@ -122,7 +122,10 @@ class Registry:
         counts: dict[str, int] = {}
         state, reason = self._wait(status)
         if state != "COMPLETE":
-            raise RolloutError(f"{names.repository(self.env, service)}:{tag} is not scanned: {state}, {reason}")
+            raise RolloutError(
+                f"{names.repository(self.env, service)}:{tag} is not scanned: {state}, {reason or 'no reason given'}; "
+                'rollout.image_scan = "enhanced" reads more kinds of images than "basic"'
+            )
         self.say(f"    {service}: scanned, {_told(counts)}")
         if counts.get(REFUSED):
             repository = names.repository(self.env, service)

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +68,17 @@ def test_libraries_that_a_program_is_linked_with_are_found() -> None:
     root = Path(sys.executable).resolve().parent
     names = {path.name for path in assemble.libraries_of([Path(sys.executable).resolve()], root)}
     assert "libc.so.6" in names
+
+
+@pytest.mark.skipif(shutil.which("dpkg-query") is None, reason="not Debian")
+def test_debian_packages_stand_where_every_scanner_looks(tmp_path: Path) -> None:
+    assemble.record_packages(tmp_path, {"zlib1g": "1", "libc6": "2"})
+    written = (tmp_path / "var/lib/dpkg/status").read_text()
+    stanzas = [stanza.splitlines() for stanza in written.strip().split("\n\n")]
+    assert [stanza[:2] for stanza in stanzas] == [
+        ["Package: libc6", "Status: install ok installed"],
+        ["Package: zlib1g", "Status: install ok installed"],
+    ]
 
 
 def test_a_python_package_is_named_with_its_version_license_and_url(tmp_path: Path) -> None:
