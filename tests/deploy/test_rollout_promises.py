@@ -99,11 +99,19 @@ def test_calls_with_the_test_header_go_to_the_new_version_of_the_service_that_it
     assert "TestTrafficRules" not in worker["ServiceConnectConfiguration"]["Services"][0]["ClientAliases"][0]
 
 
-def test_a_deployment_that_fails_and_a_task_that_fails_raise_an_alarm(prod: Templates) -> None:
+def test_a_deployment_or_a_task_that_fails_and_tasks_that_do_not_start_raise_an_alarm(prod: Templates) -> None:
     rules = {item["Name"]: item for item in resources(prod["Services"], "AWS::Events::Rule").values()}
-    assert rules.keys() == {"darkroom-prod-deployment-failed", "darkroom-prod-task-failed"}
+    assert rules.keys() == {
+        f"darkroom-prod-{unit}" for unit in ("deployment-failed", "service-impaired", "task-failed")
+    }
     failed = rules["darkroom-prod-deployment-failed"]["EventPattern"]
     assert failed["detail"] == {"eventName": ["SERVICE_DEPLOYMENT_FAILED"]}
+    impaired = rules["darkroom-prod-service-impaired"]["EventPattern"]
+    assert impaired["detail-type"] == ["ECS Service Action"]
+    assert impaired["detail"] == {
+        "clusterArn": ["arn:aws:ecs:ap-northeast-2:123456789012:cluster/darkroom-prod-services"],
+        "$or": [{"eventType": ["ERROR"]}, {"eventName": ["SERVICE_TASK_START_IMPAIRED"]}],
+    }
     ended = rules["darkroom-prod-task-failed"]["EventPattern"]["detail"]
     families = {
         f"family:{item['Family']}"

@@ -135,6 +135,22 @@ class Alarms(Construct):
             ],
         )
 
+    def impaired_services(self) -> None:
+        """A service whose tasks do not start, or are refused: a quota, no capacity, a version that ends at once. No
+        metric tells, and blue/green goes on trying.
+        """
+        self._event(
+            "ImpairedServices",
+            "service-impaired",
+            "A service cannot start the tasks that it should: its events say why",
+            source="aws.ecs",
+            kind="ECS Service Action",
+            detail={
+                "clusterArn": [names.cluster_arn(self._env)],
+                "$or": [{"eventType": ["ERROR"]}, {"eventName": ["SERVICE_TASK_START_IMPAIRED"]}],
+            },
+        )
+
     def failed_tasks(self, families: Sequence[str]) -> None:
         """A one-off or scheduled task that ended with anything but 0, or never began."""
         self._event(

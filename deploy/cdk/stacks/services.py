@@ -80,6 +80,7 @@ class Services(DarkroomStack):
             database_tasks=cluster.database_tasks,
         )
         self._alarms.failed_deployments()
+        self._alarms.impaired_services()
         self._alarms.failed_tasks([*cluster.families, *maintenance.families])
         self._alarms.dead_schedules(schedules.dead_name)
         for name, value in {
