@@ -23,7 +23,7 @@ from deploy.cdk.tables.base import RULE, Table, wrong
 from deploy.cdk.tables.database import Database
 from deploy.cdk.tables.edge import Edge
 from deploy.cdk.tables.network import Network
-from deploy.cdk.tables.operation import Capacity, LoadBalancer, Rollout, ScheduledTasks
+from deploy.cdk.tables.operation import LEAST_BAKE, Capacity, LoadBalancer, Rollout, ScheduledTasks
 from deploy.cdk.tables.services import ApiTasks, GatewayTasks, WorkerTasks
 from presign_svc.settings import Settings as Presign
 
@@ -205,6 +205,8 @@ class AwsEnvironment(Environment):
             enough = getattr(self, service).min_tasks >= 2
             yield enough, f"{service}.min_tasks", f"{stage} outlives the death of a task"
         yield database.readers > 0, "database.readers", f"{stage} outlives the loss of the writer"
+        bakes = self.rollout.bake_minutes >= LEAST_BAKE
+        yield bakes, "rollout.bake_minutes", f"{stage} bakes until an alarm can speak, {LEAST_BAKE} minutes at least"
         yield self.edge.firewall, "edge.firewall", f"{stage} has a firewall"
         yield database.deletion_protection, "database.deletion_protection", f"{stage} protects its database"
 

@@ -20,6 +20,8 @@ PLAIN = {name: value for name, value in OWNERS.items() if "LOAD_BALANCER" not in
         ("prod", "ROLLOUT__BAKE_MINUTES", "0", "greater than or equal to 1"),
         ("prod", "ROLLOUT__IMAGE_SCAN", "none", "'basic' or 'enhanced'"),
         ("prod", "ROLLOUT__LOG_DAYS", "8", "log_days"),
+        ("staging", "ROLLOUT__BAKE_MINUTES", "2", "until an alarm can speak"),
+        ("prod", "ROLLOUT__BAKE_MINUTES", "90", "less than or equal to 60"),
         ("prod", "CAPACITY__MONTH_END", "false", "ahead of month-end"),
         ("prod", "CAPACITY__PLAN_AS_OF", "2026-12-01T09:00", "needs an offset"),
         ("prod", "GATEWAY__CPU", "300", "no task of 300 CPU units"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
 from deploy.cdk.tables.base import Table, wrong
+
+# Minutes that the alarms of a roll-out take at most to go off: three of data, and what these take to arrive.
+LEAST_BAKE: Final = 5
 
 
 class LoadBalancer(Table):
@@ -48,9 +51,10 @@ class Rollout(Table):
 
     bake_minutes: int = Field(
         ge=1,
-        le=1_440,
-        description="minutes, 1 to 1440, for which the old version stays ready after the traffic has moved: an alarm "
-        "in this time brings it back within seconds",
+        le=60,
+        description="minutes, 1 to 60, for which the old version stays ready after the traffic has moved: an alarm in "
+        "this time brings it back within seconds; 5 or more in staging and prod, so that one can go off; a roll-out "
+        "bakes twice, the gateway after those behind it, and waits for three hours in all",
         examples=["10"],
     )
     image_scan: Literal["basic", "enhanced"] = Field(
