@@ -82,7 +82,8 @@ def _first(opened: Opened, stored: Image.Image, size: Size) -> Image.Image:
     """
     picture = opened.turn(to_srgb(_resized(stored, opened.stored(size)), opened.profile))
     if picture is opened.picture:  # neither reduced nor turned: without the file behind it, which saving would ask for
-        picture = picture.copy()
+        # An animation's reader paints the next frame over these pixels; nobody else does.
+        picture = picture.copy() if opened.frames > 1 else picture._new(picture.im)
     if picture.mode not in {"RGB", "RGBA"}:
         picture = picture.convert("RGB")
     picture.info = {}
