@@ -9,7 +9,6 @@ import signal
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Final, NoReturn
 
 import msgspec
@@ -67,7 +66,9 @@ def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: bytes) 
     helper = os.getppid()
     # Where memory runs out, the kernel should take the child and not the service.
     with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(score, b"1000")
+        os.close(score)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
