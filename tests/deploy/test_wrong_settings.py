@@ -45,6 +45,7 @@ WRONG = [
     ("dev", "NETWORK__NAT_GATEWAYS", "0", "network.nat_gateways", "no task reaches AWS"),
     ("dev", "NETWORK__NAT_GATEWAYS", "4", "network.nat_gateways", "less than or equal to 3"),
     ("prod", "NETWORK__NAT_GATEWAYS", "1", "network.nat_gateways", "loss of a zone"),
+    ("prod", "NETWORK__NAT_GATEWAYS", "2", "network.nat_gateways", "one in each, or none"),
     ("prod", "NETWORK__ENDPOINT_ZONES", "1", "network.endpoint_zones", "loss of a zone"),
     ("dev", "NETWORK__FLOW_LOG_DAYS", "8", "network.flow_log_days", "cannot keep"),
     ("dev", "NETWORK__FLOW_LOG_TRAFFIC", "NONE", "network.flow_log_traffic", "REJECT"),

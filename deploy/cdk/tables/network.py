@@ -47,7 +47,7 @@ class Network(Table):
         le=3,
         description="0 to 3: NAT gateways, each in a zone of its own (0.059 USD/h and 0.059 USD/GB in Seoul). "
         "Webhooks and an identity provider's keys are on the internet: without NAT neither works. 3 outlives the "
-        "loss of any zone; 1 costs a third",
+        "loss of any zone; 1 costs a third; 3 or 0 in prod",
         examples=["3"],
     )
     flow_log_traffic: Literal["ALL", "REJECT"] = Field(
