@@ -109,7 +109,8 @@ deploy: setup ## to AWS: STAGE=dev; PLAN=1 or CHANGES=1 only look; TAG=tag BASE=
 contact-sheet: setup ## every output of the corpus, or of FILES=, on one page and in one picture: .local/contact-sheet
 	@$(PY) -m tests.sheet $(FILES)
 
-fuzz-imaging: setup ## 10,000 mutated files (N=), and all that were made to harm, through the sandbox; stops by itself
+fuzz-imaging: setup ## 10,000 mutated files (N=), and all that were made to harm, through the sandbox and our own C; stops by itself
+	@$(PY) -W ignore -m tests.fuzz.reducer $(if $(N),--files $(N)) $(if $(SEED),--seed $(SEED))
 	@$(PY) -W ignore -m tests.fuzz $(if $(N),--files $(N)) $(if $(SEED),--seed $(SEED))
 
 memory: setup ## a worker's memory after 1,000 mixed files (N=) is what it was after 100

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from deploy.setup import system
+from deploy.setup import native, system
 from deploy.setup.console import SetupError, run, step
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -33,6 +33,8 @@ _SERVICES: Final = ROOT / ".venv"
 _LOCALSTACK: Final = ROOT / ".venv-localstack"
 _CHECKOV: Final = ROOT / ".venv-checkov"
 _WHEELS: Final = ROOT / ".cache" / "wheels"
+_NATIVE: Final = ROOT / "image_svc" / "pipeline" / "native" / "jpeg.c"
+_NATIVE_STAMP: Final = ROOT / ".cache" / "native.stamp"
 
 Command = list[str | Path]
 
@@ -65,10 +67,13 @@ def ensure() -> bool:
     simd = _simd_key(bootstrap)
     services = _digest(_SERVICES_LOCK, simd)
     localstack = _digest(_LOCALSTACK_LOCK, bootstrap)
-    if _stamped(_SERVICES, services) and _stamped(_LOCALSTACK, localstack):
+    reducer = _native_key()
+    if _native_there(reducer) and _stamped(_SERVICES, services) and _stamped(_LOCALSTACK, localstack):
         return False
-    compiles = bool(simd) and not _kept_wheel(simd)
+    compiles = (bool(simd) and not _kept_wheel(simd)) or not _native_there(reducer)
     system.install(system.missing(compiling=compiles), LOGS)
+    if not _native_there(reducer):
+        _make_native(reducer)
     if not _stamped(_BOOTSTRAP, bootstrap):
         _make_bootstrap(bootstrap)
     if not _stamped(_SERVICES, services):
@@ -180,6 +185,29 @@ def _variables() -> dict[str, str]:
     if index := variables.get("PIP_INDEX_URL"):
         variables.setdefault("UV_DEFAULT_INDEX", index)
     return variables
+
+
+def _native_key() -> str:
+    """What the library depends on that reduces JPEGs."""
+    return _digest(" ".join(map(str, native.command(_NATIVE, _vectors(), native.library(_NATIVE)))))
+
+
+def _vectors() -> list[str]:
+    return [system.simd_flag()] if platform.machine() == "x86_64" else []
+
+
+def _native_there(key: str) -> bool:
+    return native.library(_NATIVE).exists() and _NATIVE_STAMP.exists() and _NATIVE_STAMP.read_text() == key
+
+
+def _make_native(key: str) -> None:
+    target = native.library(_NATIVE)
+    with step(f"the reducer of JPEGs, compiled -> {target.relative_to(ROOT)}"):
+        # Put in place at once: a process that runs keeps the file that it has loaded.
+        new = target.with_suffix(".new")
+        run(native.command(_NATIVE, _vectors(), new), LOGS / "native.log", _variables() | system.search_paths())
+        new.replace(target)
+        _NATIVE_STAMP.write_text(key)
 
 
 def _simd_block() -> str:

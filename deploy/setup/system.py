@@ -15,7 +15,7 @@ from deploy.setup.console import SetupError, run, step
 
 OLDEST_PYTHON: Final = (3, 11)
 
-# Debian's package for each header that pillow-simd is compiled with.
+# Debian's package for each header that pillow-simd and the reducer of JPEGs are compiled with.
 _HEADERS: Final = {
     "jpeglib.h": "libjpeg62-turbo-dev",
     "lcms2.h": "liblcms2-dev",
@@ -36,7 +36,7 @@ def check_python() -> None:
 
 
 def missing(*, compiling: bool) -> list[str]:
-    """Debian packages that the machine lacks; those for `compiling` pillow-simd only where that is to be done."""
+    """Debian packages that the machine lacks; those for `compiling` only where that is to be done."""
     packages: set[str] = set()
     probe = subprocess.run([sys.executable, "-c", "import ensurepip, venv"], capture_output=True, check=False)
     if probe.returncode:
@@ -45,6 +45,8 @@ def missing(*, compiling: bool) -> list[str]:
         packages.add("curl")  # the README's calls, which a test makes too
     if shutil.which("exiftool") is None:
         packages.add("libimage-exiftool-perl")  # proves that no output carries what its file did
+    if shutil.which("cjpeg") is None:
+        packages.add("libjpeg-turbo-progs")  # writes JPEGs of kinds that no camera does, for the tests
     return sorted(packages | (_missing_for_compiling() if compiling else set()))
 
 
@@ -98,16 +100,20 @@ def simd_flag() -> str:
 
 
 def compiler_variables() -> dict[str, str]:
-    """What pillow-simd's build must be told on this machine.
+    """What pillow-simd's build must be told on this machine."""
+    return {"CC": f"cc {simd_flag()}", "MAX_CONCURRENCY": str(os.cpu_count() or 1), **search_paths()}
 
-    It looks for headers where `dpkg-architecture` says, which a bare Debian does not have; the compiler knows as well.
+
+def search_paths() -> dict[str, str]:
+    """Where Debian's compiler finds headers and libraries.
+
+    pillow-simd looks for them where `dpkg-architecture` says, which a bare Debian does not have; the compiler knows.
     """
     multiarch = subprocess.run(["cc", "-print-multiarch"], capture_output=True, text=True, check=False).stdout.strip()
-    variables = {"CC": f"cc {simd_flag()}", "MAX_CONCURRENCY": str(os.cpu_count() or 1)}
-    if multiarch:
-        # Not in CFLAGS: that would replace the flags that Python was built with, optimisation among them.
-        variables |= {"C_INCLUDE_PATH": f"/usr/include/{multiarch}", "LIBRARY_PATH": f"/usr/lib/{multiarch}"}
-    return variables
+    if not multiarch:
+        return {}
+    # Not in CFLAGS: that would replace the flags that Python was built with, optimisation among them.
+    return {"C_INCLUDE_PATH": f"/usr/include/{multiarch}", "LIBRARY_PATH": f"/usr/lib/{multiarch}"}
 
 
 def _compiles(header: str) -> bool:

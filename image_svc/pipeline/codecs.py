@@ -14,6 +14,8 @@ import pillow_heif
 from PIL import _imaging, features
 from pillow_avif import AvifImagePlugin
 
+from image_svc.pipeline import jpeg
+
 _NEEDED: Final = ("jpg", "zlib", "webp", "littlecms2", "libtiff")
 # `vpmaddwd` on 256-bit registers (VEX.256.66.0F F5), the heart of pillow-simd's resampling when it is compiled for
 # AVX2: dozens of times (63), where plain Pillow has it never.
@@ -31,8 +33,15 @@ def verify() -> str:
     if missing:
         raise CodecError(f"Pillow was built without {', '.join(missing)}")
     simd = _simd() if platform.machine() == "x86_64" else "none"
+    try:
+        reducer = jpeg.build()
+    except OSError as error:
+        raise CodecError(f"the reducer of JPEGs cannot be used, `make setup` builds it: {error}") from error
+    if simd == "avx2" and not reducer.endswith("avx2"):
+        raise CodecError("the reducer of JPEGs has no AVX2 code: it must be compiled with -mavx2")
     versions = [
         f"pipeline {_code()}",
+        f"jpeg {reducer}",
         f"pillow {PIL.__version__}",
         f"simd {simd}",
         *(f"{name} {features.version(name)}" for name in ("libjpeg_turbo", *_NEEDED)),

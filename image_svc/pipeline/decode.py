@@ -17,13 +17,12 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pillow_avif import AvifImagePlugin
 from pillow_heif.as_plugin import HeifImageFile
 
-from image_svc.pipeline import spaces
+from image_svc.pipeline import jpeg, spaces
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.headers import Header, gif, inspect, png
 from image_svc.pipeline.memory import peak_bytes
-from image_svc.pipeline.part import single_scan
 from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
 from image_svc.pipeline.types import Format, Reason, Rejected
 
@@ -37,7 +36,8 @@ TiffImagePlugin.READ_LIBTIFF = True
 # 16-bit grey of either byte order, white first. Pillow knows one of the two, and inverts neither: `Header.inverted`.
 TiffImagePlugin.OPEN_INFO[TiffImagePlugin.MM, 0, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
 
-# The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess).
+# The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess). Pillow's
+# for JPEG reads what stands before the pixels; these are `jpeg.reduced`'s.
 _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
     Format.JPEG: JpegImageFile,
     Format.PNG: PngImageFile,
@@ -78,8 +78,7 @@ class Opened:
     data: mmap
     header: Header
     picture: Image.Image
-    # As stored. Of its own, because shrinking a JPEG while it is decoded changes the picture's.
-    size: Size
+    size: Size  # as stored
     orientation: int
     frames: int
     profile: bytes | None  # ICC
@@ -108,7 +107,7 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     header = inspect(data, format_, caps)
     if header.size is not None:
         caps.check_pixels(header.size[0], header.size[1], 0)
-    picture = _guarded(lambda: _OPENERS[format_](single_scan(data, header)))
+    picture = _guarded(lambda: _OPENERS[format_](data))
     # Two readers of one header must agree, or one of them was lied to.
     if header.size is not None and picture.size != header.size and format_ is not Format.GIF:
         raise Rejected(Reason.NOT_AN_IMAGE, "The file's header contradicts itself.")
@@ -134,12 +133,11 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
 def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.Image:
     """The stored picture's pixels, ready to be resampled, at least `needed` (an upright size) where it is that large.
 
-    A JPEG is shrunk while it is decoded: the cosine transform gives a half, a quarter or an eighth for less than the
-    whole. Raises `Rejected`; MemoryError where the address space is used up.
+    Raises `Rejected`; MemoryError where the address space is used up.
     """
     picture, full, target = opened.picture, opened.size, opened.stored(needed)
-    if opened.format is Format.JPEG:
-        _guarded(lambda: picture.draft(None, target))
+    least = min(target[0], full[0]), min(target[1], full[1])  # a preset that enlarges is not the file's fault
+    shrunk = opened.format is Format.JPEG
     painted = _painted(picture)
     partial = opened.format is Format.GIF and painted != (0, 0, *full)
     needs = peak_bytes(
@@ -147,12 +145,14 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
         picture.mode,
         opened.header,
         full=full,
-        decoded=picture.size,
-        needed=(min(target[0], full[0]), min(target[1], full[1])),  # a preset that enlarges is not the file's fault
+        decoded=least if shrunk else full,
+        needed=least,
         transparent=partial or "transparency" in picture.info,
         file=file_bytes,
     )
     caps.check_pixels(*full, needs)
+    if shrunk:
+        return jpeg.reduced(opened.data, opened.header, picture.mode, least)
     _check_tiles(picture)
     if opened.format is Format.PNG and png.interlaced(opened.data):
         _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last

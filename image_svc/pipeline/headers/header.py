@@ -6,21 +6,25 @@ from dataclasses import dataclass
 
 from image_svc.pipeline.types import Reason, Rejected
 
+# Where a part of a file begins and ends.
+Span = tuple[int, int]
+
 
 @dataclass(frozen=True, slots=True)
 class Header:
     """What a file announces. `size` is set where the parser reads it; `stored_bytes_per_pixel` is what the decoder must
 
-    hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `single_scan_end` is
-    where the only scan of a JPEG ends. `color` are code points of ITU-T H.273 for colour primaries and transfer. In an
-    `inverted` picture the largest grey is black, and its decoder does not know. `exif` is a PNG's, wherever it stands.
+    hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `details` are where the
+    scans lie of which a JPEG shows nothing at an eighth of its size. `color` are code points of ITU-T H.273 for colour
+    primaries and transfer. In an `inverted` picture the largest grey is black, and its decoder does not know. `exif` is
+    a PNG's, wherever it stands.
     """
 
     frames: int = 1
     size: tuple[int, int] | None = None
     components: int | None = None
     stored_bytes_per_pixel: float = 0.0
-    single_scan_end: int | None = None
+    details: tuple[Span, ...] = ()
     color: tuple[int, int] | None = None
     inverted: bool = False
     exif: bytes | None = None

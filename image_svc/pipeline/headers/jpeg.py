@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from mmap import mmap
 from typing import Final
 
@@ -18,6 +18,8 @@ _SOF_PROGRESSIVE: Final = 0xC2
 _SOS: Final = 0xDA
 _EOI: Final = 0xD9
 _APP1: Final = 0xE1
+# FF, the marker itself and two bytes of length.
+_SEGMENT_HEAD: Final = 4
 _EXIF: Final = b"Exif\0\0"
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # The next marker after coded data: 0xFF00 is a stuffed byte, D0-D7 restart the coder, FF before FF fills. It must start
@@ -32,29 +34,29 @@ _HOLE: Final = bytes(32)
 _ALL_COEFFICIENTS: Final = (1 << 64) - 1
 
 
-@dataclass(slots=True)
-class _Received:
-    """Which coefficients of each component the scans have brought, and to what bit (G.1.1)."""
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A frame header (B.2.2). `full` are the components that are sampled as finely as any."""
 
+    size: tuple[int, int]
     progressive: bool
     components: bytes
-    # By component: a bit for each coefficient, for those that came at all and for those that came to their last bit.
-    whole: dict[int, int] = field(default_factory=dict)
+    full: frozenset[int]
+    samples: float  # a pixel, over all components
 
-    def add(self, scan: bytes) -> None:
-        """Counts a scan's header (B.2.3)."""
-        names = scan[1 : 1 + 2 * scan[0] : 2]
-        first, last, bits = scan[1 + 2 * scan[0] : 4 + 2 * scan[0]]
-        if not self.progressive:
-            first, last, bits = 0, 63, 0
-        if bits & 15 == 0 and first <= last <= 63:
-            brought = (1 << last + 1) - (1 << first)
-            for name in names:
-                self.whole[name] = self.whole.get(name, 0) | brought
 
-    def all(self) -> bool:
-        """Whether nothing is missing, but perhaps the end of the last scan."""
-        return all(self.whole.get(name) == _ALL_COEFFICIENTS for name in self.components)
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """A scan's header (B.2.3): components, first and last coefficient, and the bit that they come to. `mark` is the
+
+    number of its marker in the file.
+    """
+
+    mark: int
+    components: bytes
+    first: int
+    last: int
+    last_bit: int
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
@@ -62,38 +64,53 @@ def inspect(data: mmap, caps: Caps) -> Header:
 
     Exactly one frame header is admitted, before the first scan, so that every later reader sees the same one.
     """
-    frame: Header | None = None
-    received = _Received(False, b"")
-    scans, several, end = 0, False, None
+    frame: _Frame | None = None
+    scans: list[_Scan] = []
+    marks: list[int] = []  # where each marker stands
+    end = None
     for marker, at, length in _segments(data):
+        marks.append(at if marker == _EOI else at - _SEGMENT_HEAD)
         if marker == _EOI:
             end = at
         elif marker in _SOF:
             if frame is not None:
                 raise malformed("it has two frame headers")
-            several = marker == _SOF_PROGRESSIVE
             frame = _frame(marker, data[at : at + length])
-            received = _Received(several, data[at + 6 : at + 6 + 3 * (frame.components or 0) : 3])
         elif marker == _APP1 and data[at : at + 12] == _EXIF * 2:
             raise Rejected(Reason.TOO_COMPLEX, "The JPEG's notes begin again and again.")
         elif marker == _SOS:
             if frame is None:
                 raise malformed("its data come before its header")
-            scans += 1
-            if scans > caps.max_scans:
+            scans.append(_scan(data[at : at + length], frame, len(marks) - 1))
+            if len(scans) > caps.max_scans:
                 raise Rejected(Reason.TOO_COMPLEX, f"The JPEG has more than {caps.max_scans} scans.")
-            if length < 4 or length < 4 + 2 * data[at]:
-                raise malformed("the header of a scan is cut short")
-            several = several or scans > 1 or data[at] != frame.components
-            received.add(data[at : at + length])
-    if frame is None or scans == 0 or not received.all():
+    if frame is None or not _complete(frame, scans):
         raise truncated()
     if end is None and data[-len(_HOLE) :] == _HOLE:
         raise damaged()
-    if several:
-        return frame
-    # Decoded row by row: no coefficients to keep.
-    return replace(frame, stored_bytes_per_pixel=0.0, single_scan_end=len(data) if end is None else end)
+    marks.append(len(data))
+    one = len(scans) == 1 and not frame.progressive and len(scans[0].components) == len(frame.components)
+    return Header(
+        size=frame.size,
+        components=len(frame.components),
+        # Decoded row by row, there are no coefficients to keep.
+        stored_bytes_per_pixel=0.0 if one else frame.samples * _COEFFICIENT_BYTES,
+        details=tuple(
+            (marks[scan.mark], marks[scan.mark + 1])
+            for scan in scans
+            if scan.first > 0 and frame.full.issuperset(scan.components)
+        ),
+    )
+
+
+def _complete(frame: _Frame, scans: Sequence[_Scan]) -> bool:
+    """Whether the scans bring all coefficients of each component to their last bit (G.1.1)."""
+    brought = dict.fromkeys(frame.components, 0)  # a bit for each coefficient
+    for scan in scans:
+        if scan.last_bit == 0 and scan.first <= scan.last <= 63:
+            for name in scan.components:
+                brought[name] = brought.get(name, 0) | (1 << scan.last + 1) - (1 << scan.first)
+    return all(brought[name] == _ALL_COEFFICIENTS for name in frame.components)
 
 
 def frame_size(data: mmap, start: int, end: int) -> tuple[int, int] | None:
@@ -128,8 +145,7 @@ def _segments(data: mmap | bytes) -> Iterator[tuple[int, int, int]]:
         at += length
 
 
-def _frame(marker: int, segment: bytes) -> Header:
-    """Reads a frame header (B.2.2). All coefficients are kept until the last scan, where there are several."""
+def _frame(marker: int, segment: bytes) -> _Frame:
     if marker not in _SOF_ACCEPTED:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, "This kind of JPEG (lossless or arithmetic) is not accepted.")
     if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
@@ -141,8 +157,23 @@ def _frame(marker: int, segment: bytes) -> Header:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, f"JPEG with {components} components is not accepted.")
     if not width or not height:
         raise malformed("its dimensions are zero")
-    factors = [(segment[at] >> 4, segment[at] & 15) for at in range(7, 7 + 3 * components, 3)]
+    names = segment[6 : 6 + 3 * components : 3]
+    factors = [(factor >> 4, factor & 15) for factor in segment[7 : 7 + 3 * components : 3]]
     if not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in factors):
         raise malformed("its sampling factors are out of range")
-    samples = sum(h * v for h, v in factors) / (max(h for h, _ in factors) * max(v for _, v in factors))
-    return Header(size=(width, height), components=components, stored_bytes_per_pixel=samples * _COEFFICIENT_BYTES)
+    most = max(h for h, _ in factors), max(v for _, v in factors)
+    return _Frame(
+        size=(width, height),
+        progressive=marker == _SOF_PROGRESSIVE,
+        components=names,
+        full=frozenset(name for name, factor in zip(names, factors, strict=True) if factor == most),
+        samples=sum(h * v for h, v in factors) / (most[0] * most[1]),
+    )
+
+
+def _scan(segment: bytes, frame: _Frame, mark: int) -> _Scan:
+    if len(segment) < 4 or len(segment) < 4 + 2 * segment[0]:
+        raise malformed("the header of a scan is cut short")
+    names = segment[1 : 1 + 2 * segment[0] : 2]
+    first, last, bits = segment[1 + 2 * segment[0] : 4 + 2 * segment[0]]
+    return _Scan(mark, names, first, last, bits & 15) if frame.progressive else _Scan(mark, names, 0, 63, 0)

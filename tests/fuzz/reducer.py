@@ -1,0 +1,117 @@
+"""`python -m tests.fuzz.reducer`: mutated JPEGs through the project's own C, built with the compiler's sanitizers.
+
+Each goes through two builds, with vectors and without, to a size of its own: both must come to the same verdict and the
+same pixels, and neither may touch memory that is not its own or compute what C leaves undefined.
+"""
+
+from __future__ import annotations
+
+import argparse
+import mmap
+import os
+import random
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from deploy.setup import native, system
+from image_svc.pipeline import headers, jpeg
+from image_svc.pipeline.types import Format, Rejected
+from image_svc.sandbox import SandboxLimits
+from image_svc.sandbox.child import caps
+from tests.support import mutation
+
+_SOURCE: Final = jpeg.LIBRARY.with_suffix(".c")
+_SANITIZERS: Final = ("-Werror", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+# Python frees little before its end, and memory may run out, as it may in a child.
+_OPTIONS: Final = {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
+_MOST_PIXELS: Final = 2_000_000  # of a picture that a lying header announces: more only take longer
+
+
+def library(folder: Path, name: str, *flags: str) -> Path:
+    """The reducer, built anew with other flags."""
+    target = folder / f"{name}.so"
+    variables = os.environ | system.search_paths()
+    subprocess.run(list(map(str, native.command(_SOURCE, flags, target))), check=True, env=variables)
+    return target
+
+
+def vectors() -> list[str]:
+    """The flags for this machine's."""
+    return [system.simd_flag()] if os.uname().machine == "x86_64" else []
+
+
+def verdict(content: bytes, size: Sequence[float]) -> tuple[str, bytes]:
+    """What becomes of a file at a part of its size, across and down: a reason, or READY and its pixels."""
+    with mmap.mmap(-1, len(content)) as data:
+        data.write(content)
+        try:
+            header = headers.inspect(data, Format.JPEG, caps(SandboxLimits()))
+            assert header.size is not None
+            if header.size[0] * header.size[1] > _MOST_PIXELS:
+                return "large", b""
+            mode = {1: "L", 3: "RGB", 4: "CMYK"}[header.components or 0]
+            wanted = (max(1, round(header.size[0] * size[0])), max(1, round(header.size[1] * size[1])))
+            return "READY", jpeg.reduced(data, header, mode, wanted).tobytes()
+        except Rejected as refusal:
+            return refusal.reason.value, b""
+
+
+def tried(count: int, seed: int, builds: Sequence[Path]) -> Counter[str]:
+    """How many files came to which verdict. Raises AssertionError where two builds disagree."""
+    seeds = mutation.seeds()
+    found: Counter[str] = Counter()
+    for number in range(count):
+        random_ = random.Random(f"{seed} {number}")
+        content = mutation.mutated(random_, "JPEG", seeds) or b"\0"
+        size = random_.choice([(1.0, 1.0), (random_.random(), random_.random()), (random_.random() / 9,) * 2])
+        verdicts = []
+        for build in builds:
+            jpeg.LIBRARY = build  # type: ignore[misc]  # that of this process is final
+            verdicts.append(verdict(content, size))
+        assert all(each == verdicts[0] for each in verdicts), f"builds disagree on file {number} of seed {seed}"
+        found[verdicts[0][0]] += 1
+    return found
+
+
+def run(count: int, seed: int) -> str:
+    """Builds and tries in a process of its own, which the sanitizers end where they find something. What it printed."""
+    preload = subprocess.run(["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout
+    with tempfile.TemporaryDirectory(prefix="darkroom-reducer-") as name:
+        builds = [
+            library(Path(name), "vectors", *_SANITIZERS, *vectors()),
+            library(Path(name), "plain", *_SANITIZERS),
+        ]
+        command = [sys.executable, "-m", __spec__.name, "--files", str(count), "--seed", str(seed), *map(str, builds)]
+        trial = subprocess.run(
+            command,
+            env=os.environ | _OPTIONS | {"LD_PRELOAD": preload.strip()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if trial.returncode:
+        raise AssertionError(f"status {trial.returncode}:\n{trial.stdout}\n{trial.stderr}")
+    return trial.stdout
+
+
+def main() -> None:
+    """Command line; without builds it makes them."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.reducer", description=__doc__)
+    parser.add_argument("-n", "--files", type=int, default=10_000, help="how many mutated files")
+    parser.add_argument("--seed", type=int, default=1, help="another one gives other files")
+    parser.add_argument("builds", nargs="*", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.builds:
+        found = tried(options.files, options.seed, options.builds)
+        print(", ".join(f"{count} {name}" for name, count in found.most_common()))
+    else:
+        print(run(options.files, options.seed), end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""JPEGs are reduced while they are decoded: to what a whole decode, reduced by Lanczos, would have been."""
+
+from __future__ import annotations
+
+import io
+import mmap
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image, JpegImagePlugin
+
+import image_svc
+from image_svc.pipeline import codecs, headers, jpeg
+from image_svc.pipeline.headers import Header
+from image_svc.pipeline.types import Format, Reason, Rejected
+from image_svc.sandbox import Sandbox, SandboxError
+from tests.fuzz import reducer
+from tests.support.developing import CAPS, drawn, encoded, psnr, run
+
+# Horizontal and vertical factors of the components, as `cjpeg -sample` takes them (odd: what no camera writes).
+USUAL = ("1x1", "2x1", "1x2", "2x2")
+ODD = (
+    "4x1",
+    "1x4",
+    "4x2",
+    "3x2",
+    "2x2,2x1,2x1",
+    "2x1,1x2,1x2",
+    "2x2,2x1,1x2",
+    "1x1,2x2,2x2",
+    "1x1,1x1,2x1",
+    "4x1,2x1,1x1",
+    "3x1,3x1,3x1",
+)
+LAYOUTS = {
+    "baseline": "",
+    "progressive": "-progressive",
+    "restarts": "-restart 1B",
+    "a scan a component": "-scans {scans}",
+    "extended": "-quality 1",  # whose quantisers need 16 bits
+}
+# Parts of the size, across and down: whole, and such as libjpeg reduces by 1, 2, 4 and 8 of its own; and what likeness
+# to ask for, in dB. At an eighth libjpeg alone comes to 31 dB, because it rounds a picture's odd sides up.
+PARTS = {1.0: 50, 0.59: 44, 0.38: 41, 0.18: 38, 0.09: 33}
+
+
+@pytest.fixture(scope="module")
+def photo() -> Image.Image:
+    """Of odd sides, with as much detail as a camera's."""
+    picture = drawn((481, 323)).resize((481, 323))
+    grain = Image.effect_noise(picture.size, 24).convert("RGB")
+    return Image.blend(picture, grain, 0.12)
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    file = tmp_path_factory.mktemp("scans") / "scans"
+    file.write_text("1;\n2;\n0;\n")
+    return file
+
+
+def written(picture: Image.Image, *options: str) -> bytes:
+    """By cjpeg, which can write all that libjpeg can read."""
+    plain = encoded(picture, "PPM")
+    return subprocess.run(["cjpeg", "-quality", "92", *options], input=plain, capture_output=True, check=True).stdout
+
+
+def mapped(content: bytes) -> Iterator[tuple[mmap.mmap, Header]]:
+    with mmap.mmap(-1, len(content)) as data:
+        data.write(content)
+        yield data, headers.inspect(data, Format.JPEG, CAPS)
+
+
+def reduced(content: bytes, part: float = 1.0, *, whole: bool = False) -> Image.Image:
+    """At a part of its size; `whole` reads the scans too that show nothing."""
+    for data, header in mapped(content):
+        assert header.size is not None
+        size = max(1, round(header.size[0] * part)), max(1, round(header.size[1] * part))
+        mode = {1: "L", 3: "RGB", 4: "CMYK"}[header.components or 0]
+        return jpeg.reduced(data, replace(header, details=()) if whole else header, mode, size)
+    raise AssertionError
+
+
+def by_pillow(content: bytes, size: tuple[int, int], *, shrunk: bool = False) -> Image.Image:
+    """Decoded by Pillow, as a whole or as far as libjpeg alone shrinks it, then reduced by Lanczos."""
+    with Image.open(io.BytesIO(content)) as picture:
+        if shrunk:
+            picture.draft(None, size)
+        return picture.resize(size, Image.Resampling.LANCZOS)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("sampling", USUAL)
+def test_a_photo_of_any_layout_is_what_a_whole_decode_would_have_given(
+    photo: Image.Image, scans: Path, sampling: str, layout: str
+) -> None:
+    content = written(photo, "-sample", f"{sampling},1x1,1x1", *LAYOUTS[layout].format(scans=scans).split())
+    for part, likeness in PARTS.items():
+        ours = reduced(content, part)
+        assert psnr(ours, by_pillow(content, ours.size)) > likeness, f"at {part}"
+
+
+@pytest.mark.parametrize("sampling", ODD)
+def test_a_photo_of_any_sampling_is_no_worse_than_what_libjpeg_shrinks(photo: Image.Image, sampling: str) -> None:
+    for option in ((), ("-progressive",)):
+        content = written(photo, "-sample", sampling, *option)
+        for part in PARTS:
+            ours = reduced(content, part)
+            best = by_pillow(content, ours.size)
+            usual = psnr(by_pillow(content, ours.size, shrunk=True), best)
+            assert psnr(ours, best) > min(usual - 0.5, 33), f"at {part}"
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
+def test_components_without_common_colours_come_out_exactly_as_they_are(photo: Image.Image, mode: str) -> None:
+    content = encoded(photo.convert(mode), "JPEG", quality=90, **({"keep_rgb": True} if mode == "RGB" else {}))
+    ours = reduced(content)
+    assert ours.mode == mode
+    assert ours.tobytes() == by_pillow(content, ours.size).convert(mode).tobytes()
+    for part, likeness in PARTS.items():
+        ours = reduced(content, part)
+        assert psnr(ours, by_pillow(content, ours.size)) > likeness, f"at {part}"
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 97), (97, 1), (17, 9), (8, 8), (16, 16), (33, 15)])
+def test_the_smallest_pictures_have_all_their_pixels(size: tuple[int, int]) -> None:
+    picture = drawn((200, 200)).resize(size)
+    for subsampling in (0, 1, 2):
+        content = encoded(picture, "JPEG", quality=95, subsampling=subsampling)
+        assert psnr(reduced(content), by_pillow(content, size)) > 38
+        assert reduced(content, 0.01).size == (1, 1) if max(size) < 97 else True
+
+
+def test_an_eighth_reads_no_scan_that_it_does_not_show(photo: Image.Image) -> None:
+    for sampling in (0, 1, 2):
+        content = encoded(photo, "JPEG", quality=90, progressive=True, subsampling=sampling)
+        for _, header in mapped(content):
+            spared = sum(end - start for start, end in header.details)
+        assert spared > len(content) * 0.4
+        for part in (0.09, 0.12, 0.18, 1.0):
+            assert reduced(content, part).tobytes() == reduced(content, part, whole=True).tobytes()
+
+
+def test_what_is_missing_is_told_wherever_it_is_missing(photo: Image.Image) -> None:
+    for options in ({}, {"progressive": True}, {"restart_marker_blocks": 5}):
+        content = encoded(photo, "JPEG", **options)
+        assert reduced(content[:-2]).tobytes() == reduced(content).tobytes()  # an end marker alone
+        for ended in (content[:-30], content[:-30] + b"\xff\xd9"):
+            with pytest.raises(Rejected) as verdict:
+                reduced(ended)
+            assert verdict.value.reason is Reason.TRUNCATED
+
+
+def test_a_header_that_was_read_in_another_way_is_refused(photo: Image.Image) -> None:
+    for data, header in mapped(encoded(photo, "JPEG")):
+        for other in (replace(header, size=(482, 323)), replace(header, components=1)):
+            with pytest.raises(Rejected, match="contradicts itself"):
+                jpeg.reduced(data, other, "RGB", (48, 32))
+
+
+def test_the_memory_of_pictures_is_given_back(photo: Image.Image) -> None:
+    content = encoded(photo.resize((1500, 1000)), "JPEG")
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    for _ in range(5):
+        reduced(content)
+    before = resident()
+    for _ in range(30):
+        reduced(content)
+    assert resident() - before < 3 * 1500 * 1000 * 4
+
+
+def test_the_library_does_not_read_or_write_what_is_not_its_own_and_needs_no_vectors() -> None:
+    """The short form of what `make fuzz-imaging` begins with."""
+    verdicts = reducer.run(300, seed=random.Random(11).randrange(1000))
+    assert "READY" in verdicts
+    assert "truncated" in verdicts
+
+
+def test_a_library_that_was_built_from_another_source_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpeg, "source_digest", lambda: "another")
+    with pytest.raises(codecs.CodecError, match=r"make setup.*another jpeg\.c"):
+        codecs.verify()
+
+
+def test_a_library_without_vectors_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jpeg, "LIBRARY", reducer.library(tmp_path, "plain"))
+    assert jpeg.build().endswith(" none")
+    with pytest.raises(codecs.CodecError, match="AVX2"):
+        codecs.verify()
+
+
+async def test_a_helper_without_the_library_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The helper takes its code from the parent's path: another copy, with nothing compiled, is a bad roll-out."""
+    shutil.copytree(Path(image_svc.__file__).parent, tmp_path / "image_svc", ignore=shutil.ignore_patterns("*.so"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SandboxError, match="make setup"):
+        await Sandbox.start()
+
+
+def test_no_jpeg_reaches_the_decoder_of_pillow(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose scanlines a later frame header could overflow (ADR 0009)."""
+
+    def decoded(*_: object) -> None:
+        raise AssertionError("Pillow decodes")
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", decoded)
+    run(encoded(photo, "JPEG"))
