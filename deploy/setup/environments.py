@@ -33,7 +33,7 @@ _SERVICES: Final = ROOT / ".venv"
 _LOCALSTACK: Final = ROOT / ".venv-localstack"
 _CHECKOV: Final = ROOT / ".venv-checkov"
 _WHEELS: Final = ROOT / ".cache" / "wheels"
-_NATIVE: Final = ROOT / "image_svc" / "pipeline" / "native" / "jpeg.c"
+_NATIVE: Final = ROOT / "image_svc" / "pipeline" / "native"
 _NATIVE_STAMP: Final = ROOT / ".cache" / "native.stamp"
 
 Command = list[str | Path]
@@ -193,7 +193,7 @@ def _native_key() -> str:
 
 
 def _vectors() -> list[str]:
-    return [system.simd_flag()] if platform.machine() == "x86_64" else []
+    return native.vectors(system.simd_flag()) if platform.machine() == "x86_64" else []
 
 
 def _native_there(key: str) -> bool:

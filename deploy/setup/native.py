@@ -1,6 +1,6 @@
-"""Compiles the one C source of the project: `python3 -m deploy.setup.native SOURCE [FLAG ...]`, beside the source.
+"""Compiles the project's own C: `python3 -m deploy.setup.native FOLDER [FLAG ...]`, to a library in its folder.
 
-The library names the source that it was made of, so that nobody runs an old one unknowingly.
+The library names the sources that it was made of, so that nobody runs an old one unknowingly.
 """
 
 from __future__ import annotations
@@ -28,26 +28,32 @@ _FLAGS: Final = (
 _LIBRARIES: Final = ("-ljpeg", "-lm")
 
 
-def command(source: Path, flags: Sequence[str], output: Path) -> list[str | Path]:
+def command(sources: Path, flags: Sequence[str], output: Path) -> list[str | Path]:
     """What the compiler is called with. `flags` say for which vectors, and what the caller wants beside."""
-    named = f'-DSOURCE_DIGEST="{digest(source)}"'
-    return ["cc", *_FLAGS, *flags, named, "-o", output, source, *_LIBRARIES]
+    named = f'-DSOURCE_DIGEST="{digest(sources)}"'
+    return ["cc", *_FLAGS, *flags, named, "-o", output, *sorted(sources.glob("*.c")), *_LIBRARIES]
 
 
-def digest(source: Path) -> str:
-    """By which a library is told from that of another source."""
-    return hashlib.sha256(source.read_bytes()).hexdigest()[:12]
+def digest(sources: Path) -> str:
+    """By which a library is told from that of other sources."""
+    files = sorted((*sources.glob("*.c"), *sources.glob("*.h")))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
-def library(source: Path) -> Path:
-    """Where the library lies that is made of a source."""
-    return source.with_suffix(".so")
+def vectors(simd: str) -> list[str]:
+    """The flags for what an x86-64 processor with `simd` has: all with AVX2 have BMI2, whose shifts leave no flags."""
+    return [simd, "-mbmi2"] if simd == "-mavx2" else [simd]
+
+
+def library(sources: Path) -> Path:
+    """Where the library lies that is made of a folder."""
+    return sources / "jpeg.so"
 
 
 def main() -> int:
     """Command line; returns the compiler's status."""
-    source = Path(sys.argv[1])
-    return subprocess.run(command(source, sys.argv[2:], library(source)), check=False).returncode
+    sources = Path(sys.argv[1])
+    return subprocess.run(command(sources, sys.argv[2:], library(sources)), check=False).returncode
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pillow_heif
 from PIL import _imaging, features
 from pillow_avif import AvifImagePlugin
 
-from image_svc.pipeline import jpeg
+from image_svc.pipeline import native
 
 _NEEDED: Final = ("jpg", "zlib", "webp", "littlecms2", "libtiff")
 # `vpmaddwd` on 256-bit registers (VEX.256.66.0F F5), the heart of pillow-simd's resampling when it is compiled for
@@ -34,7 +34,7 @@ def verify() -> str:
         raise CodecError(f"Pillow was built without {', '.join(missing)}")
     simd = _simd() if platform.machine() == "x86_64" else "none"
     try:
-        reducer = jpeg.build()
+        reducer = native.build()
     except OSError as error:
         raise CodecError(f"the reducer of JPEGs cannot be used, `make setup` builds it: {error}") from error
     if simd == "avx2" and not reducer.endswith("avx2"):

@@ -1,22 +1,18 @@
-"""The pixels of a JPEG, no more of them than anybody needs: what `native/jpeg.c` does, for Python."""
+"""The pixels of a JPEG, no more of them than anybody needs: what `native/` does, for Python."""
 
 from __future__ import annotations
 
 import ctypes
-import functools
-import hashlib
 from collections.abc import Sequence
 from mmap import mmap
-from pathlib import Path
 from typing import Final
 
 from PIL import Image, _imaging
 
+from image_svc.pipeline import native
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.headers.header import Header, Span, malformed, truncated
 
-_SOURCE: Final = Path(__file__).parent / "native" / "jpeg.c"
-LIBRARY: Final = _SOURCE.with_suffix(".so")
 _MESSAGE_BYTES: Final = 200  # JMSG_LENGTH_MAX of jpeglib.h
 # libjpeg can leave out what a half, a quarter or an eighth of the size does not show. No more than the picture then is
 # larger than what is wanted: the rest of the way is Lanczos.
@@ -51,24 +47,6 @@ class _Order(ctypes.Structure):
 _DONE, _BROKEN, _NO_MEMORY, _FOREIGN = range(4)
 
 
-class _Buffer(ctypes.Structure):
-    """`Py_buffer` (PEP 3118): how Python lends a mapped file's memory without a copy."""
-
-    _fields_ = (
-        ("address", ctypes.c_void_p),
-        ("owner", ctypes.py_object),
-        ("size", ctypes.c_ssize_t),
-        ("item_size", ctypes.c_ssize_t),
-        ("read_only", ctypes.c_int),
-        ("dimensions", ctypes.c_int),
-        ("format", ctypes.c_char_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    )
-
-
 class _Array(ctypes.Structure):
     """The start of `ArrowArray` (Arrow's C data interface): how Pillow lends an image's memory."""
 
@@ -83,33 +61,6 @@ class _Array(ctypes.Structure):
     )
 
 
-def build() -> str:
-    """Names the code that is loaded: its source's digest, and its vectors. Raises OSError where it cannot be loaded or
-
-    was built from another source than the one that lies beside it.
-    """
-    loaded = _loaded(LIBRARY)
-    digest = loaded.darkroom_jpeg_digest().decode()
-    if _SOURCE.exists() and digest != source_digest():  # the images that run have no sources
-        raise OSError(f"{LIBRARY.name} was built from another {_SOURCE.name}")
-    return f"{digest} {loaded.darkroom_jpeg_vectors().decode()}"
-
-
-def source_digest() -> str:
-    """What the library is to say of its source."""
-    return hashlib.sha256(_SOURCE.read_bytes()).hexdigest()[:12]
-
-
-@functools.cache
-def _loaded(path: Path) -> ctypes.CDLL:
-    library = ctypes.CDLL(str(path))
-    library.darkroom_jpeg_reduce.argtypes = [ctypes.POINTER(_Order)]
-    library.darkroom_jpeg_reduce.restype = None
-    for name in ("darkroom_jpeg_digest", "darkroom_jpeg_vectors"):
-        getattr(library, name).restype = ctypes.c_char_p
-    return library
-
-
 def reduced(data: mmap, header: Header, mode: str, size: Size) -> Image.Image:
     """The stored picture in `mode` (L, RGB or CMYK, as its components have it), reduced to `size` or as large as it is.
 
@@ -122,11 +73,9 @@ def reduced(data: mmap, header: Header, mode: str, size: Size) -> Image.Image:
     denominator = next(each for each in _DENOMINATORS if times >= each or each == 1)
     spans = _without(header.details if denominator == _DETAILS_END else (), len(data))
     picture = Image.Image()._new(_imaging.new_block(mode, size))
-    lent = _Buffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(lent), 0)
-    try:
+    with native.lent(data) as file:
         order = _Order(
-            file=lent.address,
+            file=file,
             spans=(_Span * len(spans))(*(_Span(*span) for span in spans)),
             span_count=len(spans),
             width=header.size[0],
@@ -138,10 +87,8 @@ def reduced(data: mmap, header: Header, mode: str, size: Size) -> Image.Image:
         )
         schema, array = picture.__arrow_c_array__()
         order.out = _address(array)
-        _loaded(LIBRARY).darkroom_jpeg_reduce(ctypes.byref(order))
+        native.library().darkroom_jpeg_reduce(ctypes.byref(order))
         del schema, array  # they hold the picture's memory until here
-    finally:
-        ctypes.pythonapi.PyBuffer_Release(ctypes.byref(lent))
     if order.status == _NO_MEMORY:
         raise MemoryError
     if order.status == _FOREIGN:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from mmap import mmap
 from typing import Final
 
+from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
@@ -22,9 +22,6 @@ _APP1: Final = 0xE1
 _SEGMENT_HEAD: Final = 4
 _EXIF: Final = b"Exif\0\0"
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
-# The next marker after coded data: 0xFF00 is a stuffed byte, D0-D7 restart the coder, FF before FF fills. It must start
-# with one literal byte: `re` then looks for that at the speed of memchr, ten times faster than for `\xff+`.
-_MARKER: Final = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 # What a decoder keeps of each sample until the last scan: one 16-bit coefficient.
 _COEFFICIENT_BYTES: Final = 2
 # Real files have some hundred: a large profile, a maker's notes, tables for each scan. Each one costs Python's time.
@@ -95,10 +92,11 @@ def inspect(data: mmap, caps: Caps) -> Header:
         components=len(frame.components),
         # Decoded row by row, there are no coefficients to keep.
         stored_bytes_per_pixel=0.0 if one else frame.samples * _COEFFICIENT_BYTES,
+        # Where the end marker is missing, all must be read to know that nothing else is.
         details=tuple(
             (marks[scan.mark], marks[scan.mark + 1])
             for scan in scans
-            if scan.first > 0 and frame.full.issuperset(scan.components)
+            if end is not None and scan.first > 0 and frame.full.issuperset(scan.components)
         ),
     )
 
@@ -127,11 +125,11 @@ def _segments(data: mmap | bytes) -> Iterator[tuple[int, int, int]]:
     """Each marker with the place and length of what it announces, up to the end marker (with its own place), if any."""
     at = 2
     segments = 0
-    while match := _MARKER.search(data, at):
-        marker = match[1][0]
-        at = match.end()
+    while (found := _next_marker(data, at)) < len(data):
+        marker = data[found + 1]
+        at = found + 2
         if marker == _EOI:
-            yield marker, match.start(), 0
+            yield marker, found, 0
             return
         if marker in _ALONE:
             continue
@@ -143,6 +141,15 @@ def _segments(data: mmap | bytes) -> Iterator[tuple[int, int, int]]:
             raise Rejected(Reason.TOO_COMPLEX, f"The JPEG has more than {_MOST_SEGMENTS} segments.")
         yield marker, at + 2, length - 2
         at += length
+
+
+def _next_marker(data: mmap | bytes, at: int) -> int:
+    """Where the next marker stands, the length of the data where none does. Python's own search takes ten times longer.
+
+    FF 00 is a byte of coded data, D0 to D7 restart the coder, and FF before FF fills.
+    """
+    with native.lent(data) as address:
+        return int(native.library().darkroom_jpeg_marker(address, len(data), at))
 
 
 def _frame(marker: int, segment: bytes) -> _Frame:

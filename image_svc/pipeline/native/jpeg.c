@@ -5,7 +5,7 @@
  * that is wanted, down first and then across, and only what is left gets its colours. What is in work (a few dozen
  * lines) stays in the processor's cache; a whole picture of full size never exists.
  *
- * Plain C behind `image_svc/pipeline/jpeg.py`, without Python and without state. Built by `deploy/setup`.
+ * Plain C behind `pipeline/jpeg.py`, without Python and without state. Built by `deploy/setup`.
  */
 
 #include <setjmp.h>
@@ -18,6 +18,8 @@
 
 #include <jpeglib.h>
 #include <jerror.h>
+
+#include "eighth.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -426,7 +428,8 @@ static int32_t last_of(const Order *order, int32_t at) {
     return at + BLOCK < order->out_height ? at + BLOCK - 1 : order->out_height - 1;
 }
 
-static void prepare(j_decompress_ptr info, const Order *order, Plane *planes) {
+/* `whole`: all lines are kept. */
+static void prepare(j_decompress_ptr info, const Order *order, Plane *planes, int whole) {
     int32_t count = info->num_components;
     for (int32_t n = 0; n < count; n++) {
         const jpeg_component_info *component = &info->comp_info[n];
@@ -458,6 +461,7 @@ static void prepare(j_decompress_ptr info, const Order *order, Plane *planes) {
     for (int32_t n = 0; n < count; n++) {
         Plane *plane = &planes[n];
         if (plane->lines < plane->strip) plane->lines = plane->strip;
+        if (whole) plane->lines = (int32_t)info->total_iMCU_rows * plane->strip;
         int32_t longest = plane->down.longest > plane->strip ? plane->down.longest : plane->strip;
         plane->ring = memory(info, (size_t)plane->lines, (size_t)plane->bytes);
         memset(plane->ring, 0, (size_t)plane->lines * (size_t)plane->bytes);
@@ -493,6 +497,34 @@ static int known(j_decompress_ptr info) {
     }
 }
 
+/* The lines that are wanted, of strips that are read when one needs them, after `strips` that are there. */
+static void make(j_decompress_ptr info, const Order *order, Plane *planes, int32_t strips) {
+    size_t row = (size_t)order->out_width * (order->components == 1 ? 1 : 4);
+    for (int32_t at = 0; at < order->out_height; at += BLOCK) {
+        int32_t last = last_of(order, at);
+        for (int32_t needed = strips_for(planes, info->num_components, last); strips < needed; strips++)
+            read_strip(info, planes, strips);
+        for (int32_t n = 0; n < info->num_components; n++)
+            for (int32_t line = at; line <= last; line++)
+                reduce_down(planes[n].reduced + (size_t)(line - at) * planes[n].step, &planes[n], line);
+        finish(order->out + (size_t)at * row, row, planes, info->num_components, info->jpeg_color_space,
+               order->out_width, last - at + 1);
+    }
+    /* The last lines may not have been needed, but whether they are there is. */
+    for (; strips < (int32_t)info->total_iMCU_rows; strips++) read_strip(info, planes, strips);
+}
+
+/* An eighth of a flawless file; 0 where libjpeg is to do it. */
+static int make_eighth(j_decompress_ptr info, const Order *order, Plane *planes) {
+    if (order->denominator != 8 || order->span_count != 1 || !darkroom_eighth_knows(info)) return 0;
+    Eighth to[4];
+    prepare(info, order, planes, 1);
+    for (int32_t n = 0; n < info->num_components; n++) to[n] = (Eighth){planes[n].ring, (size_t)planes[n].bytes};
+    if (!darkroom_eighth(info, info->src->next_input_byte, info->src->bytes_in_buffer, to)) return 0;
+    make(info, order, planes, (int32_t)info->total_iMCU_rows);
+    return 1;
+}
+
 static void work(j_decompress_ptr info, Order *order) {
     jpeg_read_header(info, TRUE);
     if ((int32_t)info->image_width != order->width || (int32_t)info->image_height != order->height ||
@@ -506,24 +538,15 @@ static void work(j_decompress_ptr info, Order *order) {
     info->dct_method = JDCT_ISLOW;
     info->scale_num = 1;
     info->scale_denom = (unsigned int)order->denominator;
-    jpeg_start_decompress(info);
+    jpeg_calc_output_dimensions(info);
     Plane planes[4];
     memset(planes, 0, sizeof planes);
-    prepare(info, order, planes);
-    size_t row = (size_t)order->out_width * (order->components == 1 ? 1 : 4);
-    int32_t strips = 0;
-    for (int32_t at = 0; at < order->out_height; at += BLOCK) {
-        int32_t last = last_of(order, at);
-        for (int32_t needed = strips_for(planes, info->num_components, last); strips < needed; strips++)
-            read_strip(info, planes, strips);
-        for (int32_t n = 0; n < info->num_components; n++)
-            for (int32_t line = at; line <= last; line++)
-                reduce_down(planes[n].reduced + (size_t)(line - at) * planes[n].step, &planes[n], line);
-        finish(order->out + (size_t)at * row, row, planes, info->num_components, info->jpeg_color_space,
-               order->out_width, last - at + 1);
+    if (!make_eighth(info, order, planes)) {
+        memset(planes, 0, sizeof planes);
+        jpeg_start_decompress(info);
+        prepare(info, order, planes, 0);
+        make(info, order, planes, 0);
     }
-    /* The last lines may not have been needed, but whether they are there is. */
-    for (; info->output_scanline < info->output_height; strips++) read_strip(info, planes, strips);
     order->status = DONE;
 }
 
@@ -551,7 +574,20 @@ void darkroom_jpeg_reduce(Order *order) {
     jpeg_destroy_decompress(&info);
 }
 
-/* Of the source that this was built from, and the vectors that it was built for. */
+/* Where the next marker stands from `at` on, but for restarts; `size` where there is none. */
+size_t darkroom_jpeg_marker(const uint8_t *data, size_t size, size_t at) {
+    while (at + 1 < size) {
+        const uint8_t *found = memchr(data + at, 0xFF, size - 1 - at);
+        if (!found) break;
+        uint8_t marker = found[1];
+        at = (size_t)(found - data);
+        if (marker && marker != 0xFF && (marker < JPEG_RST0 || marker > JPEG_RST0 + 7)) return at;
+        at += marker == 0xFF ? 1 : 2;
+    }
+    return size;
+}
+
+/* Of the sources that this was built from, and the vectors that it was built for. */
 const char *darkroom_jpeg_digest(void) { return SOURCE_DIGEST; }
 
 const char *darkroom_jpeg_vectors(void) {

@@ -48,9 +48,10 @@ def main() -> None:
         bench.quality(results)
         found = targets.speed(results, photos, titles) + targets.likeness(results, photos)
         by_name = {photo.name: photo for photo in photos}
-        if large := by_name.get("24mp-jpeg"):
-            found.append(targets.thumbnail(bench.thumbnail_alone(large, options.rounds), large))
-        around = None
+        for kind in ("24mp-jpeg", "24mp-progressive"):
+            if photo := by_name.get(kind):
+                found.append(targets.thumbnail(bench.thumbnail_alone(photo, options.rounds), photo))
+        around, large = None, by_name.get("24mp-jpeg")
         if large and (usual := by_name.get("12mp-jpeg")):
             Path(name).chmod(0o755)  # PostgreSQL does not run as root
             with bench.bare() as bare:

@@ -10,12 +10,13 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageChops, JpegImagePlugin
 
 import image_svc
-from image_svc.pipeline import codecs, headers, jpeg
+from image_svc.pipeline import codecs, headers, jpeg, native
 from image_svc.pipeline.headers import Header
 from image_svc.pipeline.types import Format, Reason, Rejected
 from image_svc.sandbox import Sandbox, SandboxError
@@ -146,14 +147,37 @@ def test_an_eighth_reads_no_scan_that_it_does_not_show(photo: Image.Image) -> No
             assert reduced(content, part).tobytes() == reduced(content, part, whole=True).tobytes()
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"optimize": True}, {"restart_marker_blocks": 3}, {"quality": 100}, {"quality": 4}]
+)
+def test_our_own_eighth_is_that_of_libjpeg(photo: Image.Image, options: dict[str, Any]) -> None:
+    """Exactly, where a block becomes one sample; the mean of a quarter of a block it rounds more often than we do."""
+    for mode, subsampling, most in (("L", 0, 0), ("CMYK", 0, 0), ("RGB", 0, 0), ("RGB", 2, 6), ("RGB", 1, 0)):
+        sampling = {"subsampling": subsampling} if mode == "RGB" else {}
+        content = encoded(photo.convert(mode), "JPEG", **{"quality": 90, **options}, **sampling)
+        for part in (0.12, 0.07, 0.01):
+            ours = reduced(content, part)
+            with reducer.by_libjpeg_alone():
+                theirs = reduced(content, part)
+            assert max(ImageChops.difference(ours, theirs).tobytes()) <= most, f"{mode} {subsampling} at {part}"
+
+
 def test_what_is_missing_is_told_wherever_it_is_missing(photo: Image.Image) -> None:
     for options in ({}, {"progressive": True}, {"restart_marker_blocks": 5}):
         content = encoded(photo, "JPEG", **options)
-        assert reduced(content[:-2]).tobytes() == reduced(content).tobytes()  # an end marker alone
-        for ended in (content[:-30], content[:-30] + b"\xff\xd9"):
-            with pytest.raises(Rejected) as verdict:
-                reduced(ended)
-            assert verdict.value.reason is Reason.TRUNCATED
+        for part in (1.0, 0.09):
+            assert reduced(content[:-2], part).tobytes() == reduced(content, part).tobytes()  # an end marker alone
+            assert truncated(content[:-30], part)
+            # The last scan of a progressive one is not looked into where it would show nothing.
+            assert truncated(content[:-30] + b"\xff\xd9", part) or ("progressive" in options and part < 1)
+
+
+def truncated(content: bytes, part: float) -> bool:
+    try:
+        reduced(content, part)
+    except Rejected as verdict:
+        return verdict.reason is Reason.TRUNCATED
+    return False
 
 
 def test_a_header_that_was_read_in_another_way_is_refused(photo: Image.Image) -> None:
@@ -184,15 +208,15 @@ def test_the_library_does_not_read_or_write_what_is_not_its_own_and_needs_no_vec
     assert "truncated" in verdicts
 
 
-def test_a_library_that_was_built_from_another_source_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jpeg, "source_digest", lambda: "another")
-    with pytest.raises(codecs.CodecError, match=r"make setup.*another jpeg\.c"):
+def test_a_library_that_was_built_from_other_sources_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "source_digest", lambda: "another")
+    with pytest.raises(codecs.CodecError, match=r"make setup.*other sources"):
         codecs.verify()
 
 
 def test_a_library_without_vectors_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jpeg, "LIBRARY", reducer.library(tmp_path, "plain"))
-    assert jpeg.build().endswith(" none")
+    monkeypatch.setattr(native, "LIBRARY", reducer.library(tmp_path, "plain"))
+    assert native.build().endswith(" none")
     with pytest.raises(codecs.CodecError, match="AVX2"):
         codecs.verify()
 

@@ -1,7 +1,8 @@
 """Our pipeline without the sandbox: `python -m …in_process pixels`, or `floor`, or `decode`.
 
-`pixels` is all of `develop`, the facts too. `floor` decodes as `develop` does and encodes copies that were made before:
-what no pipeline with these codecs can save. `decode` is the whole photo's pixels and nothing else.
+`pixels` is all of `develop`, the facts too. `floor` decodes as far as the largest variant needs (a JPEG by Pillow,
+shrunk by libjpeg) and encodes copies that were made before: what a pipeline of ready-made parts cannot save. `decode`
+is the whole photo's pixels and nothing else.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from image_svc.pipeline.develop import develop
 from image_svc.pipeline.encode import encode
 from image_svc.pipeline.geometry import inside, plan
 from image_svc.pipeline.presets import Preset
+from image_svc.pipeline.types import Format
 from tests.bench.imaging import job
 from tests.bench.imaging.engines import wire
 
@@ -41,12 +43,16 @@ def prepare_pixels(_: Path, out: Path, plain: wire.Presets) -> wire.Run:
     return run
 
 
-def _decoded(file: Path, presets: tuple[Preset, ...]) -> Image.Image:
+def _decode(file: Path, presets: tuple[Preset, ...]) -> None:
     with file.open("rb") as source, mmap(source.fileno(), 0, access=ACCESS_READ) as data:
         opened = open_file(data, None, job.caps())
         sizes = [inside(opened.upright, facts.PROBE_SIDE), *(plan(preset, opened.upright).whole for preset in presets)]
         needed = max(size[0] for size in sizes), max(size[1] for size in sizes)
-        return pixels(opened, needed, file.stat().st_size, job.caps())
+        if opened.format is Format.JPEG:
+            opened.picture.draft(None, opened.stored(needed))
+            opened.picture.load()
+        else:
+            pixels(opened, needed, file.stat().st_size, job.caps())
 
 
 def prepare_floor(file: Path, out: Path, plain: wire.Presets) -> wire.Run:
@@ -56,7 +62,7 @@ def prepare_floor(file: Path, out: Path, plain: wire.Presets) -> wire.Run:
     copies = {preset.name: _copy(out / f"{preset.name}.{preset.extension}") for preset in presets}
 
     def run(file: Path) -> None:
-        _decoded(file, presets)
+        _decode(file, presets)
         for preset in presets:
             sink = _sink(out, preset)
             encode(copies[preset.name], preset, sink)

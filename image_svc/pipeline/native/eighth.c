@@ -1,0 +1,356 @@
+/* An eighth of a baseline JPEG for half of what libjpeg takes for it.
+ *
+ * Of each block an eighth shows the mean alone. What costs the time is to find where a block ends: its 63 other
+ * coefficients are coded one after the other, each as long as its code says. libjpeg decodes them one by one. Here a
+ * table, asked with the next bits, tells how far as many whole coefficients lead as these bits hold: some two for each
+ * look. Where colours are stored coarser than the luminance, theirs is decoded as far as a quarter shows.
+ *
+ * Numbers in brackets are those of ITU-T T.81.
+ */
+
+#include "eighth.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    LOOK = 13,  /* bits that a table of steps is asked with: its 32 KB find room in a processor's nearest cache */
+    NEAR = 10,  /* and one of single numbers: 4 KB */
+    BLOCKS = 10 /* of an MCU, at most (B.2.3) */
+};
+
+/* What the next bits bring: bits to go on by, coefficients passed, whether the block has ended. One word, read at once. */
+typedef uint32_t Step;
+/* One code and the number behind it: bits of both, coefficients passed before it, the number; 0 where they are longer. */
+typedef uint32_t Pair;
+enum { PASSED = 8, ENDED = 16, NUMBER = 16, BYTE = 0xFF };
+
+typedef struct {
+    Step steps[1 << LOOK];
+    Pair pairs[1 << NEAR];
+    uint16_t symbols[1 << LOOK]; /* length and value of one code; 0 where it is longer */
+    int32_t last[18];            /* of each length, the largest code, -1 where there is none (F.2.2.3) */
+    int32_t offset[17];          /* from a code of a length to its place among the values */
+    const uint8_t *values;
+    int32_t count;
+} Code;
+
+typedef struct {
+    const uint8_t *at, *end;
+    uint64_t bits; /* the next one is the highest */
+    int32_t count; /* of them; below zero where more were taken than there are */
+} Reader;
+
+typedef struct {
+    const Code *dc, *ac;
+    int32_t component, across, down; /* the block's place in its MCU */
+} Block;
+
+int darkroom_eighth_knows(j_decompress_ptr info) {
+    if (info->progressive_mode || info->arith_code || info->comps_in_scan != info->num_components) return 0;
+    int32_t blocks = 0;
+    for (int32_t n = 0; n < info->num_components; n++) {
+        const jpeg_component_info *c = &info->comp_info[n];
+        if (info->cur_comp_info[n] != c) return 0;
+        if (c->DCT_scaled_size != 1 && c->DCT_scaled_size != 2) return 0;
+        blocks += c->h_samp_factor * c->v_samp_factor;
+    }
+    return info->num_components == 1 || blocks <= BLOCKS;
+}
+
+/* ---- bits --------------------------------------------------------------------------------------------------------- */
+
+/* Has at least 56 bits there, where the data have them. Where it is asked matters less than that it does not branch by
+ * how many there were, which no processor can foresee. */
+static inline void fill(Reader *r) {
+    if (r->count < 0) return;
+    if (r->end - r->at >= 8) {
+        uint64_t next = 0;
+        for (int n = 0; n < 8; n++) next = next << 8 | r->at[n]; /* one load and a swap, as compilers see it */
+        uint64_t none = ~next;
+        if (!((none - 0x0101010101010101u) & next & 0x8080808080808080u)) { /* no FF among them */
+            r->bits |= next >> r->count; /* with a part of a byte that comes again the next time, the same */
+            r->at += (63 - r->count) >> 3;
+            r->count |= 56;
+            return;
+        }
+    }
+    while (r->count < 56 && r->at < r->end) {
+        if (*r->at == 0xFF) {
+            if (r->end - r->at < 2 || r->at[1] != 0) return; /* a marker: there are no more */
+            r->bits |= (uint64_t)0xFF << (56 - r->count);
+            r->at += 2;
+        } else {
+            r->bits |= (uint64_t)*r->at++ << (56 - r->count);
+        }
+        r->count += 8;
+    }
+}
+
+static inline void take(Reader *r, int32_t bits) {
+    r->bits <<= bits;
+    r->count -= bits;
+}
+
+/* EXTEND (F.2.2.1): a number of so many bits, 0 to 15, in which small ones are negative. */
+static inline int32_t extended(int32_t value, int32_t bits) {
+    return bits && value < 1 << (bits - 1) ? value - (1 << bits) + 1 : value;
+}
+
+/* One code's value, -1 where there is no such code. The reader has been filled. */
+static inline int32_t symbol(Reader *r, const Code *code) {
+    uint16_t found = code->symbols[r->bits >> (64 - LOOK)];
+    if (found) {
+        take(r, found >> 8);
+        return found & 0xFF;
+    }
+    for (int32_t length = 1; length <= 16; length++) {
+        int32_t bits = (int32_t)(r->bits >> (64 - length));
+        if (bits <= code->last[length]) {
+            int32_t place = bits + code->offset[length];
+            if (place < 0 || place >= code->count) return -1;
+            take(r, length);
+            return code->values[place];
+        }
+    }
+    return -1;
+}
+
+/* One code and its number: 0 where there is none. `run` coefficients are passed before it. */
+static inline int pair(Reader *r, const Code *code, int32_t *run, int32_t *number) {
+    fill(r);
+    Pair found = code->pairs[r->bits >> (64 - NEAR)];
+    if (found) {
+        take(r, (int32_t)(found & BYTE));
+        *run = (int32_t)(found >> PASSED & BYTE);
+        *number = (int32_t)found >> NUMBER;
+        return 1;
+    }
+    int32_t value = symbol(r, code);
+    if (value < 0) return 0;
+    int32_t bits = value & 15;
+    *run = value >> 4;
+    *number = bits ? extended((int32_t)(r->bits >> (64 - bits)), bits) : 0;
+    take(r, bits);
+    return 1;
+}
+
+/* ---- codes -------------------------------------------------------------------------------------------------------- */
+
+/* Generates the codes (C.2) and what follows from them. 0 for a table that is none. */
+static int generate(Code *code, const JHUFF_TBL *table) {
+    memset(code, 0, sizeof *code);
+    int32_t next = 0, place = 0;
+    for (int32_t length = 1; length <= 16; length++, next <<= 1) {
+        int32_t count = table->bits[length];
+        code->offset[length] = place - next;
+        if (next + count > 1 << length || place + count > 256) return 0;
+        for (int32_t n = 0; n < count && length <= LOOK; n++) {
+            uint16_t found = (uint16_t)(length << 8 | table->huffval[place + n]);
+            for (int32_t rest = 0; rest < 1 << (LOOK - length); rest++)
+                code->symbols[(next + n) << (LOOK - length) | rest] = found;
+        }
+        next += count;
+        place += count;
+        code->last[length] = count ? next - 1 : -1;
+    }
+    for (int32_t bits = 0; bits < 1 << NEAR; bits++) {
+        int32_t found = code->symbols[bits << (LOOK - NEAR)], length = found >> 8, size = found & 15;
+        int32_t left = NEAR - length - size;
+        if (!found || left < 0) continue;
+        uint32_t number = (uint32_t)extended(bits >> left & ((1 << size) - 1), size);
+        code->pairs[bits] = (uint32_t)(length + size) | (uint32_t)(found & BYTE) >> 4 << PASSED | number << NUMBER;
+    }
+    code->values = table->huffval;
+    code->count = place;
+    return 1;
+}
+
+/* How far all whole codes of coefficients lead that so many bits hold. */
+static void look_ahead(Code *code) {
+    for (uint32_t asked = 0; asked < 1 << LOOK; asked++) {
+        uint32_t left = asked, bits = 0, passed = 0, ended = 0;
+        while (!ended && bits < LOOK && passed < 64) {
+            uint32_t found = code->symbols[left & ((1 << LOOK) - 1)];
+            uint32_t length = found >> 8, size = found & 15, run = (found & BYTE) >> 4;
+            if (!found || bits + length > LOOK) break;
+            bits += length + size;
+            if (size || run == 15)
+                passed += run + 1;
+            else
+                ended = 1;
+            left <<= length + size;
+        }
+        code->steps[asked] = bits | passed << PASSED | ended << ENDED;
+    }
+}
+
+/* ---- blocks ------------------------------------------------------------------------------------------------------- */
+
+/* Passes over a block's coefficients but the first. */
+static inline int pass(Reader *r, const Code *code) {
+    for (uint32_t k = 1; k < 64;) {
+        fill(r);
+        for (int twice = 0; twice < 2; twice++) { /* of at most 27 bits each */
+            Step step = code->steps[r->bits >> (64 - LOOK)];
+            uint32_t passed = k + (step >> PASSED & BYTE), ended = step >> ENDED;
+            if (!step || passed + ended > 64) goto one; /* after the last one nothing says that it was */
+            take(r, (int32_t)(step & BYTE));
+            if (ended) return 1;
+            k = passed;
+            if (k == 64) return 1;
+        }
+        continue;
+    one:
+        fill(r);
+        int32_t value = symbol(r, code);
+        if (value < 0) return 0;
+        uint32_t size = (uint32_t)value & 15, run = (uint32_t)value >> 4;
+        if (!size && run != 15) return 1;
+        k += run + 1;
+        if (k > 64) return 0;
+        take(r, (int32_t)size);
+    }
+    return 1;
+}
+
+/* What a coefficient adds to the means of a block's quarters, in fractions of 16 bits, and how: */
+enum { NOTHING, ACROSS, DOWN, BOTH, WAYS };
+
+typedef struct {
+    int32_t weight[64];
+    uint8_t way[64];
+} Means;
+
+static Means means(const UINT16 *quantisers) {
+    Means m = {0};
+    int32_t x = 0, y = 0;
+    for (int32_t k = 0; k < 64; k++) {
+        double part[2];
+        for (int axis = 0; axis < 2; axis++) { /* the mean of half a cosine; that of the other half is its opposite */
+            int32_t wave = axis ? y : x;
+            double sum = 0.0;
+            for (int32_t n = 0; n < 4; n++) sum += cos((2 * n + 1) * wave * M_PI / 16.0);
+            part[axis] = sum / 4.0 * (wave ? 1.0 : M_SQRT1_2);
+        }
+        m.way[k] = (uint8_t)((x & 1 && !y) ? ACROSS : (y & 1 && !x) ? DOWN : (x & 1 && y & 1) ? BOTH : NOTHING);
+        m.weight[k] = (int32_t)lround(part[0] * part[1] / 4.0 * quantisers[8 * y + x] * 65536.0);
+        /* The zigzag (figure A.6). */
+        if ((x + y) & 1)
+            y == 7 ? x++ : x == 0 ? y++ : (x--, y++);
+        else
+            x == 7 ? y++ : y == 0 ? x++ : (x++, y--);
+    }
+    return m;
+}
+
+static inline int halves(Reader *r, const Code *code, const Means *m, int64_t sums[WAYS]) {
+    for (int32_t k = 1; k < 64; k++) {
+        int32_t run, number;
+        if (!pair(r, code, &run, &number)) return 0;
+        k += run;
+        if (!number) {
+            if (run != 15) return 1;
+            continue;
+        }
+        if (k > 63) return 0;
+        sums[m->way[k]] += (int64_t)number * m->weight[k];
+    }
+    return 1;
+}
+
+static inline uint8_t sample(int64_t value) {
+    value = 128 + ((value + 32768) >> 16);
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+/* ---- the scan ----------------------------------------------------------------------------------------------------- */
+
+/* Past a restart's marker (E.2.4), which must be the one that is due. */
+static int restart(Reader *r, int32_t number) {
+    while (r->at < r->end && *r->at == 0xFF && r->end - r->at > 1 && r->at[1] == 0xFF) r->at++;
+    if (r->count >= 8 || r->end - r->at < 2 || r->at[0] != 0xFF || r->at[1] != JPEG_RST0 + number) return 0;
+    r->at += 2;
+    r->bits = 0;
+    r->count = 0;
+    return 1;
+}
+
+int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, const Eighth *to) {
+    int32_t components = info->num_components, count = 0;
+    Block blocks[BLOCKS];
+    Means all[4];
+    int32_t across = 1, down = 1; /* MCUs */
+    Code *codes[2][NUM_HUFF_TBLS] = {{0}};
+    for (int32_t n = 0; n < components; n++) {
+        const jpeg_component_info *c = &info->comp_info[n];
+        const JQUANT_TBL *quantisers = info->quant_tbl_ptrs[c->quant_tbl_no & 3];
+        if (!quantisers || c->quant_tbl_no > 3 || c->dc_tbl_no > 3 || c->ac_tbl_no > 3) return 0;
+        all[n] = means(quantisers->quantval);
+        for (int kind = 0; kind < 2; kind++) {
+            int32_t number = kind ? c->ac_tbl_no : c->dc_tbl_no;
+            const JHUFF_TBL *table = kind ? info->ac_huff_tbl_ptrs[number] : info->dc_huff_tbl_ptrs[number];
+            if (!table) return 0;
+            if (codes[kind][number]) continue;
+            Code *code = info->mem->alloc_large((j_common_ptr)info, JPOOL_IMAGE, sizeof(Code));
+            if (!generate(code, table)) return 0;
+            if (kind) look_ahead(code);
+            codes[kind][number] = code;
+        }
+        int32_t h = components == 1 ? 1 : c->h_samp_factor, v = components == 1 ? 1 : c->v_samp_factor;
+        for (int32_t y = 0; y < v; y++)
+            for (int32_t x = 0; x < h; x++)
+                blocks[count++] = (Block){codes[0][c->dc_tbl_no], codes[1][c->ac_tbl_no], n, x, y};
+        across = (int32_t)(c->width_in_blocks + (JDIMENSION)h - 1) / h;
+        down = (int32_t)(c->height_in_blocks + (JDIMENSION)v - 1) / v;
+    }
+    if (components > 1) {
+        across = (int32_t)((info->image_width + (JDIMENSION)(8 * info->max_h_samp_factor) - 1) /
+                           (JDIMENSION)(8 * info->max_h_samp_factor));
+        down = (int32_t)((info->image_height + (JDIMENSION)(8 * info->max_v_samp_factor) - 1) /
+                         (JDIMENSION)(8 * info->max_v_samp_factor));
+    }
+    Reader r = {data, data + size, 0, 0};
+    int32_t before[4] = {0}, restarts = 0;
+    uint32_t left = info->restart_interval;
+    for (int32_t y = 0; y < down; y++) {
+        for (int32_t x = 0; x < across; x++) {
+            if (info->restart_interval) {
+                if (!left) {
+                    if (!restart(&r, restarts++ & 7)) return 0;
+                    memset(before, 0, sizeof before);
+                    left = info->restart_interval;
+                }
+                left--;
+            }
+            for (int32_t n = 0; n < count; n++) {
+                const Block *block = &blocks[n];
+                const jpeg_component_info *c = &info->comp_info[block->component];
+                int32_t run, number;
+                if (!pair(&r, block->dc, &run, &number) || run) return 0;
+                before[block->component] += number;
+                if (before[block->component] < -65536 || before[block->component] > 65536) return 0;
+                const Means *m = &all[block->component];
+                int64_t mean = (int64_t)before[block->component] * m->weight[0];
+                int32_t h = components == 1 ? 1 : c->h_samp_factor, v = components == 1 ? 1 : c->v_samp_factor;
+                const Eighth *place = &to[block->component];
+                size_t scaled = (size_t)c->DCT_scaled_size;
+                uint8_t *at = place->samples + (size_t)(y * v + block->down) * scaled * place->bytes +
+                              (size_t)(x * h + block->across) * scaled;
+                if (scaled == 1) {
+                    if (!pass(&r, block->ac)) return 0;
+                    at[0] = sample(mean);
+                } else {
+                    int64_t add[WAYS] = {0};
+                    if (!halves(&r, block->ac, m, add)) return 0;
+                    at[0] = sample(mean + add[ACROSS] + add[DOWN] + add[BOTH]);
+                    at[1] = sample(mean - add[ACROSS] + add[DOWN] - add[BOTH]);
+                    at[place->bytes] = sample(mean + add[ACROSS] - add[DOWN] - add[BOTH]);
+                    at[place->bytes + 1] = sample(mean - add[ACROSS] - add[DOWN] + add[BOTH]);
+                }
+                if (r.count < 0) return 0;
+            }
+        }
+    }
+    return 1;
+}
