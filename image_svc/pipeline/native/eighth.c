@@ -137,14 +137,17 @@ static inline int pair(Reader *r, const Code *code, int32_t *run, int32_t *numbe
 
 /* ---- codes -------------------------------------------------------------------------------------------------------- */
 
-/* Generates the codes (C.2) and what follows from them. 0 for a table that is none. */
-static int generate(Code *code, const JHUFF_TBL *table) {
+/* Generates the codes (C.2) and what follows from them. 0 for a table that is none, as libjpeg sees it: no code is all
+ * ones, and a difference has at most 15 bits. */
+static int generate(Code *code, const JHUFF_TBL *table, int differences) {
     memset(code, 0, sizeof *code);
     int32_t next = 0, place = 0;
     for (int32_t length = 1; length <= 16; length++, next <<= 1) {
         int32_t count = table->bits[length];
         code->offset[length] = place - next;
-        if (next + count > 1 << length || place + count > 256) return 0;
+        if ((count && next + count >= 1 << length) || place + count > 256) return 0;
+        for (int32_t n = 0; n < count && differences; n++)
+            if (table->huffval[place + n] > 15) return 0;
         for (int32_t n = 0; n < count && length <= LOOK; n++) {
             uint16_t found = (uint16_t)(length << 8 | table->huffval[place + n]);
             for (int32_t rest = 0; rest < 1 << (LOOK - length); rest++)
@@ -293,7 +296,7 @@ int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, con
             if (!table) return 0;
             if (codes[kind][number]) continue;
             Code *code = info->mem->alloc_large((j_common_ptr)info, JPOOL_IMAGE, sizeof(Code));
-            if (!generate(code, table)) return 0;
+            if (!generate(code, table, !kind)) return 0;
             if (kind) look_ahead(code);
             codes[kind][number] = code;
         }
