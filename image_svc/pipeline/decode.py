@@ -211,7 +211,10 @@ def frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
     if picture.size != opened.size:
         raise Rejected(Reason.NOT_AN_IMAGE, "The frames of the animation differ in size.")
     shown = picture.info.get("duration", 0)
-    return _guarded(lambda: resizable(picture)), shown if isinstance(shown, int | float) else 0
+    ready: Image.Image = _guarded(lambda: resizable(picture))
+    if ready is picture:  # whoever takes its notes away must not take the reader's, which say where the next one lies
+        ready = picture.copy()
+    return ready, shown if isinstance(shown, int | float) else 0
 
 
 def _profile(format_: Format, header: Header, picture: Image.Image) -> bytes | None:

@@ -309,6 +309,23 @@ def test_an_animation_that_is_read_twice_gives_the_same_frames_twice(format_: st
         assert psnr(seen.convert("RGB"), frame.convert("RGB")) > 22
 
 
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_that_is_not_reduced_keeps_its_frames_and_their_times(format_: str) -> None:
+    """Its reader goes by notes that stand beside the pixels: an APNG's say where a frame lies, and for how long."""
+    frames = [Image.new("RGB", (120, 90), (0, 90, 200)) for _ in range(5)]
+    for number, frame in enumerate(frames):
+        frame.paste((255, 200 - 30 * number, 0), (10 + 20 * number, 30, 30 + 20 * number, 60))
+    times = [50, 70, 90, 110, 130]
+    content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=times, quality=95)
+    moving = msgspec.structs.replace(EXACT, format="webp", animated=True, quality=95)
+    seen = Image.open(io.BytesIO(run(content, moving)[1][0]))
+    assert getattr(seen, "n_frames", 1) == 5
+    for number, frame in enumerate(frames):
+        seen.seek(number)
+        assert psnr(seen.convert("RGB"), frame) > 25
+        assert seen.info["duration"] == times[number]
+
+
 def test_around_a_frame_that_is_smaller_than_its_gif_there_is_nothing() -> None:
     gif = encoded(DRAWN.quantize(200), "GIF")
     at = 13 + 3 * 2 ** ((gif[10] & 7) + 1)
