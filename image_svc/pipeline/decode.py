@@ -83,7 +83,7 @@ class Opened:
     orientation: int
     frames: int
     profile: bytes | None  # ICC
-    # How often an animation is shown, 0 for without end; a GIF that does not say is shown once.
+    # How often an animation is shown, 0 for without end.
     loop: int
 
     @property
@@ -127,7 +127,7 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
         orientation,
         frames,
         _profile(format_, header, picture),
-        _loop(picture),
+        _loop(format_, picture),
     )
 
 
@@ -227,8 +227,16 @@ def _profile(format_: Format, header: Header, picture: Image.Image) -> bytes | N
     return embedded
 
 
-def _loop(picture: Image.Image) -> int:
-    value = picture.info.get("loop", 1)
+def _loop(format_: Format, picture: Image.Image) -> int:
+    """How often an animation is shown, 0 for without end: as browsers do it."""
+    if format_ is Format.AVIF:  # its reader does not tell; sequences that do not say go on, and hardly one says
+        return 0
+    value = picture.info.get("loop")
+    if format_ is Format.GIF:
+        if value is None:
+            return 1
+        # It says how often it begins anew, after the first time.
+        value = value + 1 if isinstance(value, int) and value else 0
     return value if isinstance(value, int) and 0 <= value < 65536 else 0
 
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageChops
 
 from image_svc.pipeline.types import Reason
 from tests.support import rasters
-from tests.support.developing import EXACT, drawn, encoded, made, psnr, refused, run
+from tests.support.developing import EXACT, drawn, encoded, made, picture, psnr, refused, run
 
 DRAWN = drawn((200, 150))
 COLORS = np.array(DRAWN)
@@ -324,6 +324,24 @@ def test_an_animation_that_is_not_reduced_keeps_its_frames_and_their_times(forma
         seen.seek(number)
         assert psnr(seen.convert("RGB"), frame) > 25
         assert seen.info["duration"] == times[number]
+
+
+@pytest.mark.parametrize(
+    ("format_", "said", "shown"),
+    [
+        *(("GIF", None, 1), ("GIF", 0, 0), ("GIF", 4, 5)),
+        *(("WEBP", 0, 0), ("WEBP", 4, 4), ("PNG", 0, 0), ("PNG", 4, 4), ("AVIF", None, 0)),
+    ],
+)
+def test_an_animation_is_shown_as_often_as_its_file_says(format_: str, said: int | None, shown: int) -> None:
+    """A GIF says how often it is repeated (https://www.vurdalakov.net/misc/gif/netscape-looping-application-extension),
+    the others how often it is shown.
+    """
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "lime")]
+    options: dict[str, Any] = {} if said is None else {"loop": said}
+    content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=80, **options)
+    moving = msgspec.structs.replace(EXACT, format="webp", animated=True)
+    assert picture(run(content, moving)[1][0]).info["loop"] == shown
 
 
 def test_around_a_frame_that_is_smaller_than_its_gif_there_is_nothing() -> None:
