@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from mmap import mmap
 from typing import Any, Final
 
@@ -141,7 +143,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     if opened.format is Format.JPEG:
         _guarded(lambda: picture.draft(None, target))
     painted = _painted(picture)
-    partial = opened.format is Format.GIF and painted != (0, 0, *full)
+    alone = opened.format is Format.GIF and painted != (0, 0, *full)
     needs = peak_bytes(
         opened.format,
         picture.mode,
@@ -149,7 +151,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
         full=full,
         decoded=picture.size,
         needed=(min(target[0], full[0]), min(target[1], full[1])),  # a preset that enlarges is not the file's fault
-        transparent=partial or "transparency" in picture.info,
+        transparent=alone or "transparency" in picture.info,
         file=file_bytes,
     )
     caps.check_pixels(*full, needs)
@@ -160,7 +162,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     if opened.format in _CHECKS and _may_lack_rows(opened, painted):
         _guarded(lambda: _CHECKS[opened.format](opened.data))
     ready: Image.Image = _guarded(lambda: resizable(picture))
-    if partial and ready.mode != "RGBA":
+    if alone and ready.mode != "RGBA":
         return _alone(ready, painted)
     return ImageChops.invert(ready) if opened.header.inverted else ready
 
@@ -187,7 +189,50 @@ def _may_lack_rows(opened: Opened, painted: Box) -> bool:
     return not picture.crop((left, bottom - 1, right, bottom)).tobytes().strip(bytes([transparent]))
 
 
-def reopened(opened: Opened) -> Opened:
+def frames(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
+    """All frames of an animation in order, as stored and ready to be resampled, and for how many milliseconds each is
+
+    shown. To be asked for after `pixels` has checked the size that all of them have. Raises `Rejected`.
+    """
+    if opened.format is Format.GIF:
+        yield from _laid(opened)
+        return
+    reader = _reopened(opened)
+    for number in range(opened.frames):
+        yield _frame(reader, number)
+
+
+def _laid(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
+    """The frames of a GIF, laid over each other as browsers do it: on nothing, cleared to nothing, cut at the edges.
+
+    Pillow lays them on the first colour of the palette, clears to another, and remembers from one frame what is to
+    become of the next.
+    """
+    shown = Image.new("RGBA", opened.size, (0, 0, 0, 0))
+    for each in gif.frames(opened.data):
+        before = shown.copy() if each.disposal in {3, 4} else None  # 4 was meant for 3 by some
+        place = each.left, each.top, each.left + each.width, each.top + each.height
+        if each.width * each.height > shown.width * shown.height:
+            raise Rejected(Reason.NOT_AN_IMAGE, "A frame of the animation is larger than the picture.")
+        if each.width and each.height:
+            picture = _guarded(partial(_single, each.alone))
+            shown.paste(picture, place, picture if picture.mode == "RGBA" else None)
+        yield shown.copy(), each.milliseconds
+        if before is not None:
+            shown = before
+        elif each.disposal == 2:
+            shown.paste((0, 0, 0, 0), place)
+
+
+def _single(content: bytes) -> Image.Image:
+    """A GIF of one frame, ready to be resampled."""
+    picture = _OPENERS[Format.GIF](io.BytesIO(content))
+    _check_tiles(picture)
+    picture.load()
+    return resizable(picture)
+
+
+def _reopened(opened: Opened) -> Opened:
     """The same file with a reader of its own, before its first frame.
 
     Going back is where readers keep what they should forget: palettes of later frames, storage of another kind
@@ -197,12 +242,8 @@ def reopened(opened: Opened) -> Opened:
     return replace(opened, picture=_guarded(lambda: _OPENERS[opened.format](opened.data)))
 
 
-def frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
-    """One frame of an animation, as stored and ready to be resampled, and for how many milliseconds it is shown.
-
-    Frames are asked for in order, each once for a reader, after `pixels` has checked the size that all of them have.
-    Raises `Rejected`.
-    """
+def _frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
+    """One frame, and for how many milliseconds it is shown. They are asked for in order, each once for a reader."""
     picture = opened.picture
     behind = 1 if picture.info.get("default_image") else 0  # a PNG's still picture for those that know no animation
     _guarded(lambda: picture.seek(number + behind))

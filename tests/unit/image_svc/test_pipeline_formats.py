@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import mmap
 import struct
 from typing import Any
 
@@ -12,9 +13,10 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageChops
 
-from image_svc.pipeline.types import Reason
+from image_svc.pipeline import decode
+from image_svc.pipeline.types import Reason, Rejected
 from tests.support import rasters
-from tests.support.developing import EXACT, drawn, encoded, made, picture, psnr, refused, run
+from tests.support.developing import CAPS, EXACT, drawn, encoded, made, picture, psnr, refused, run
 
 DRAWN = drawn((200, 150))
 COLORS = np.array(DRAWN)
@@ -359,6 +361,66 @@ def test_around_a_frame_that_is_smaller_than_its_gif_there_is_nothing() -> None:
     assert (alpha[30:180, 40:240] == 255).all()
     assert alpha.sum() == 255 * 200 * 150
     assert psnr(ours.crop((40, 30, 240, 180)), DRAWN.quantize(200).convert("RGB")) > 60
+
+
+def frame_of_gif(
+    left: int, color: int, *, size: tuple[int, int] = (16, 16), disposal: int = 0, clear: bool = False
+) -> bytes:
+    """A frame of one colour of eight at the upper edge; `clear` lets the last colour stand for none."""
+    codes = "".join(f"{code:04b}"[::-1] for _ in range(size[0] * size[1]) for code in (8, color)) + "1001"
+    bits = codes + "0" * (-len(codes) % 8)
+    coded = bytes(int(bits[at : at + 8][::-1], 2) for at in range(0, len(bits), 8))
+    blocks = b"".join(bytes([len(coded[at : at + 255])]) + coded[at : at + 255] for at in range(0, len(coded), 255))
+    control = b"!\xf9\x04" + struct.pack("<BHB", disposal << 2 | clear, 5, 7) + b"\0"
+    return control + b"," + struct.pack("<HHHHB", left, 0, *size, 0) + b"\x03" + blocks + b"\0"
+
+
+def seen_in_gif(*frames: bytes) -> list[str]:
+    """Frames of a GIF of 48 by 16 pixels in words: for each third, a colour of its palette or `.` for none."""
+    palette = [(255, 255, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), *[(9, 9, 9)] * 4]
+    names = {bytes((*color, 255)): name for color, name in zip(palette, "yrgbkkkk", strict=True)} | {bytes(4): "."}
+    head = b"GIF89a" + struct.pack("<HHBBB", 48, 16, 0x82, 1, 0) + bytes(value for color in palette for value in color)
+    content = head + b"".join(frames) + b";"
+    with mmap.mmap(-1, len(content)) as data:
+        data[:] = content
+        opened = decode.open_file(data, None, CAPS)
+        words = []
+        for picture, milliseconds in decode.frames(opened):
+            assert (picture.size, milliseconds) == ((48, 16), 50)
+            words.append("".join(names[np.array(picture)[8, x].tobytes()] for x in (8, 24, 40)))
+    return words
+
+
+def test_the_frames_of_a_gif_are_laid_over_each_other_as_browsers_do_it() -> None:
+    whole = (48, 16)
+    yellow, red, green, blue = range(4)
+    # What the first frame does not cover is clear, and stays so.
+    assert seen_in_gif(frame_of_gif(16, red), frame_of_gif(32, green)) == [".r.", ".rg"]
+    # Cleared means clear, and not the colour of a background, whether or not a colour stands for none.
+    for clear in (False, True):
+        first = frame_of_gif(0, red, size=whole, disposal=2, clear=clear)
+        assert seen_in_gif(first, frame_of_gif(16, blue)) == ["rrr", ".b."]
+    # A frame that says nothing stays, though one before it was cleared or taken back.
+    for disposal, after in ((2, "b.."), (3, "brr"), (4, "brr")):
+        frames = [
+            frame_of_gif(0, red, size=whole),
+            frame_of_gif(16, green, size=(32, 16), disposal=disposal),
+            frame_of_gif(0, blue),
+            frame_of_gif(32, yellow),
+        ]
+        assert seen_in_gif(*frames) == ["rrr", "rgg", after, after[:2] + "y"]
+
+
+def test_a_frame_of_a_gif_is_cut_at_the_edge_and_may_have_no_pixels() -> None:
+    frames = [
+        frame_of_gif(0, 1, size=(48, 16)),
+        frame_of_gif(32, 3, size=(32, 16)),
+        frame_of_gif(0, 1, size=(0, 0)),
+        frame_of_gif(0, 2),
+    ]
+    assert seen_in_gif(*frames) == ["rrr", "rrb", "rrb", "grb"]
+    with pytest.raises(Rejected, match="larger than the picture"):
+        seen_in_gif(frames[0], frame_of_gif(0, 1, size=(60, 40)))
 
 
 # ---- shapes
