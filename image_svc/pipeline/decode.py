@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -10,7 +11,7 @@ from mmap import mmap
 from typing import Any, Final
 
 import pillow_heif
-from PIL import Image, ImageChops, TiffImagePlugin
+from PIL import Image, ImageChops, PngImagePlugin, TiffImagePlugin
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -31,6 +32,9 @@ from image_svc.pipeline.types import Format, Reason, Rejected
 
 # Our caps stand before the decoders, and know more of the file than a number of pixels.
 Image.MAX_IMAGE_PIXELS = None
+# The same of a PNG's notes and profile. Profiles of printers have more than the megabyte that Pillow grants, and so has
+# what editors keep of a picture's history.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = sys.maxsize
 # A child is one thread of work; more threads would only blur what it costs.
 pillow_heif.options.DECODE_THREADS = 1
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1

@@ -262,6 +262,21 @@ def test_chunks_that_inflate_without_end_are_refused() -> None:
     png = encoded(drawn((8, 8)), "PNG")
     bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(50_000_000), 9))
     assert refused(png[:33] + bomb + png[33:]) is Reason.TOO_COMPLEX
+    for flag in (b"\1", b"\2"):
+        bomb = chunk(b"iTXt", b"k\0" + flag + b"\0\0\0" + zlib.compress(bytes(50_000_000), 9))
+        assert refused(png[:33] + bomb + png[33:]) is Reason.TOO_COMPLEX
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [(b"zTXt", b"Raw profile type xmp\0\0"), (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"), (b"iCCP", b"k\0\0")],
+)
+def test_what_a_png_notes_may_be_as_long_as_editors_and_printers_make_it(kind: bytes, start: bytes) -> None:
+    """Editors keep a picture's history in XMP; the profile of a printer has up to 3 MB."""
+    png = encoded(drawn((8, 8)), "PNG")
+    notes = [chunk(kind, start + zlib.compress(os.urandom(3_000_000).hex().encode()))]
+    notes += [chunk(b"tEXt", b"k\0" + b"long" * 5_000_000)] * 4
+    assert psnr(made(png[:33] + b"".join(notes) + png[33:]), drawn((8, 8))) > 60
 
 
 def frame_header(width: int, height: int, marker: int = 0xC0) -> bytes:
