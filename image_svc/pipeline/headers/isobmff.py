@@ -13,6 +13,8 @@ from image_svc.pipeline.headers.header import Header, damaged, malformed, trunca
 _HOLE: Final = bytes(1024)
 # Real files have a few hundred (a tile and a property each); a reader pays for each.
 _MOST_BOXES: Final = 4096
+# What a picture cannot be without: its description and its coded pixels.
+_NEEDED: Final = frozenset({b"meta", b"moov", b"mdat"})
 
 
 class _Box(NamedTuple):
@@ -27,10 +29,13 @@ def inspect(data: mmap, _caps: Caps) -> Header:
     Dimensions and frames are read by the libraries, without decoding.
     """
     described: _Box | None = None
-    reached = 0
+    reached, coded = 0, False
     for box in _boxes(data, 0, len(data)):
         if box.end > len(data):
+            if described is not None and coded and box.kind not in _NEEDED:  # what some tools append is no box
+                break
             raise truncated()
+        coded = coded or box.kind == b"mdat"
         if box.kind == b"meta" or (box.kind == b"moov" and described is None):
             described = box
         elif box.kind == b"mdat" and box.end - box.start > len(_HOLE) and data[box.end - len(_HOLE) : box.end] == _HOLE:
