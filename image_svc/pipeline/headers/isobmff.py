@@ -23,10 +23,11 @@ class _Box(NamedTuple):
     end: int
 
 
-def inspect(data: mmap, _caps: Caps) -> Header:
-    """Walks the outer boxes: is the file whole, and in which colour space is its main picture.
+def inspect(data: mmap, caps: Caps) -> Header:
+    """Walks the outer boxes: is the file whole, how large is its main picture, and in which colour space.
 
-    Dimensions and frames are read by the libraries, without decoding.
+    Dimensions that count and frames are read by the libraries, without decoding; but what is too large for these is no
+    picture to them.
     """
     described: _Box | None = None
     reached, coded = 0, False
@@ -43,7 +44,11 @@ def inspect(data: mmap, _caps: Caps) -> Header:
         reached = box.end
     if described is None:
         raise truncated() if reached >= len(data) else malformed("it describes no picture")
-    return Header(color=_color(data, described) if described.kind == b"meta" else None)
+    properties = _properties(data, described) if described.kind == b"meta" else []
+    for box in properties:
+        if box.kind == b"ispe" and box.end - box.start >= 12:  # 6.5.3 of 23008-12
+            caps.check_pixels(_number(data, box.start + 4, 4), _number(data, box.start + 8, 4), 0)
+    return Header(color=_color(data, properties))
 
 
 def _boxes(data: mmap, start: int, end: int) -> Iterator[_Box]:
@@ -64,25 +69,28 @@ def _boxes(data: mmap, start: int, end: int) -> Iterator[_Box]:
     raise malformed("it has boxes out of all bounds")
 
 
-def _color(data: mmap, meta: _Box) -> tuple[int, int] | None:
-    """The code points of the main picture's primaries and transfer, where it has an `nclx` (12.1.5 of 14496-12)."""
+def _properties(data: mmap, meta: _Box) -> list[_Box]:
+    """What is said of the main picture (9.3 of 23008-12)."""
     inside = {box.kind: box for box in _boxes(data, meta.start + 4, meta.end)}
     properties = {box.kind: box for box in _boxes(data, *inside[b"iprp"][1:])} if b"iprp" in inside else {}
     if b"pitm" not in inside or b"ipco" not in properties or b"ipma" not in properties:
-        return None
+        return []
     primary = inside[b"pitm"]
-    main = int.from_bytes(data[primary.start + 4 : primary.start + (8 if data[primary.start] else 6)], "big")
+    main = _number(data, primary.start + 4, 4 if data[primary.start] else 2)
     known = list(_boxes(data, *properties[b"ipco"][1:]))
-    for index in _associated(data, properties[b"ipma"], main):
-        if not 1 <= index <= len(known):
-            continue
-        box = known[index - 1]
+    return [known[at - 1] for at in _associated(data, properties[b"ipma"], main) if 1 <= at <= len(known)]
+
+
+def _color(data: mmap, properties: list[_Box]) -> tuple[int, int] | None:
+    """The code points of primaries and transfer, where there is an `nclx` (12.1.5 of 14496-12)."""
+    for box in properties:
         if box.kind == b"colr" and data[box.start : box.start + 4] == b"nclx" and box.end - box.start >= 8:
-            return (
-                int.from_bytes(data[box.start + 4 : box.start + 6], "big"),
-                int.from_bytes(data[box.start + 6 : box.start + 8], "big"),
-            )
+            return _number(data, box.start + 4, 2), _number(data, box.start + 6, 2)
     return None
+
+
+def _number(data: mmap, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "big")
 
 
 def _associated(data: mmap, box: _Box, item: int) -> list[int]:
