@@ -67,7 +67,7 @@ _TURNS: Final = {
 }
 # Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
 _CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
-# Their readers give the picture upright, its dimensions too.
+# Their readers give the picture upright, its dimensions too, and cut as its boxes say.
 _SELF_TURNING: Final = frozenset({Format.TIFF, Format.HEIF})
 _LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
@@ -84,7 +84,9 @@ class Opened:
     data: mmap
     header: Header
     picture: Image.Image
-    # As stored. Of its own, because shrinking a JPEG while it is decoded changes the picture's.
+    # The part of the stored picture that is shown, where it is not all.
+    crop: Box | None
+    # As stored, of what is shown. Of its own, because shrinking a JPEG while it is decoded changes the picture's.
     size: Size
     orientation: int
     frames: int
@@ -124,12 +126,14 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     # Not by Pillow's `getexif`: of a PNG it would decode all pixels first, and it takes a note in XMP for an order.
     exif = header.exif if format_ is Format.PNG else picture.info.get("exif")
     orientation = 1 if format_ in _SELF_TURNING else _orientation(exif)
+    crop = header.crop if format_ is Format.AVIF and frames == 1 else None  # the reader of HEIC does it
     return Opened(
         format_,
         data,
         header,
         picture,
-        picture.size,
+        crop,
+        picture.size if crop is None else (crop[2] - crop[0], crop[3] - crop[1]),
         orientation,
         frames,
         _profile(format_, header, picture),
@@ -143,7 +147,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     A JPEG is shrunk while it is decoded: the cosine transform gives a half, a quarter or an eighth for less than the
     whole. Raises `Rejected`; MemoryError where the address space is used up.
     """
-    picture, full, target = opened.picture, opened.size, opened.stored(needed)
+    picture, full, target = opened.picture, opened.picture.size, opened.stored(needed)
     if opened.format is Format.JPEG:
         _guarded(lambda: picture.draft(None, target))
     painted = _painted(picture)
@@ -168,6 +172,8 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     ready: Image.Image = _guarded(lambda: resizable(picture))
     if alone and ready.mode != "RGBA":
         return _alone(ready, painted)
+    if opened.crop is not None:
+        return ready.crop(opened.crop)
     return ImageChops.invert(ready) if opened.header.inverted else ready
 
 

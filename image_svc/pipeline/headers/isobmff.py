@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from mmap import mmap
 from typing import Final, NamedTuple
 
@@ -24,7 +26,9 @@ class _Box(NamedTuple):
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
-    """Walks the outer boxes: is the file whole, how large is its main picture, and in which colour space.
+    """Walks the outer boxes: is the file whole, how large is its main picture, which part of it is shown,
+
+    and in which colour space.
 
     Dimensions that count and frames are read by the libraries, without decoding; but what is too large for these is no
     picture to them.
@@ -45,10 +49,13 @@ def inspect(data: mmap, caps: Caps) -> Header:
     if described is None:
         raise truncated() if reached >= len(data) else malformed("it describes no picture")
     properties = _properties(data, described) if described.kind == b"meta" else []
+    crop = None
     for box in properties:
         if box.kind == b"ispe" and box.end - box.start >= 12:  # 6.5.3 of 23008-12
-            caps.check_pixels(_number(data, box.start + 4, 4), _number(data, box.start + 8, 4), 0)
-    return Header(color=_color(data, properties))
+            size = _number(data, box.start + 4, 4), _number(data, box.start + 8, 4)
+            caps.check_pixels(*size, 0)
+            crop = _crop(data, properties, size)
+    return Header(color=_color(data, properties), crop=crop)
 
 
 def _boxes(data: mmap, start: int, end: int) -> Iterator[_Box]:
@@ -86,6 +93,27 @@ def _color(data: mmap, properties: list[_Box]) -> tuple[int, int] | None:
     for box in properties:
         if box.kind == b"colr" and data[box.start : box.start + 4] == b"nclx" and box.end - box.start >= 8:
             return _number(data, box.start + 4, 2), _number(data, box.start + 6, 2)
+    return None
+
+
+def _crop(data: mmap, properties: list[_Box], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """What a `clap` leaves of a picture of that size (12.1.4 of 14496-12): left, top, right and bottom.
+
+    None where it leaves parts of a pixel, or what is not there: as browsers do it.
+    """
+    for box in properties:
+        if box.kind != b"clap" or box.end - box.start < 32:
+            continue
+        numbers = struct.unpack_from(">IIIIiIiI", data, box.start)
+        if not all(numbers[1::2]):
+            return None
+        width, height, across, down = map(Fraction, numbers[::2], numbers[1::2])
+        left, top = (size[0] - width) / 2 + across, (size[1] - height) / 2 + down
+        right, bottom = left + width, top + height
+        whole = all(side.denominator == 1 for side in (left, top, right, bottom))
+        if whole and 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]:
+            return int(left), int(top), int(right), int(bottom)
+        return None
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import mmap
 import struct
@@ -271,6 +272,29 @@ def test_boxes_say_how_a_picture_is_turned_and_not_the_exif_beside_them(format_:
     forged = content[:entry] + struct.pack((">" if big else "<") + "HHIHH", 0x0112, 3, 1, 8, 0) + content[entry + 12 :]
     assert forged != content
     check(forged, DRAWN, 30)
+
+
+# What no writer at hand makes: avifenc -l --clap 24,1,16,1,4,1,-2,1 --irot 1, of the picture that the test draws.
+CROPPED = """
+    AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUEAAAElbWV0YQAAAAAAAAAoaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAAAGxpYmF2aWYA
+    AAAADnBpdG0AAAAAAAEAAAAeaWxvYwAAAABEAAABAAEAAAABAAABTQAAAJQAAAAoaWluZgAAAAAAAQAAABppbmZlAgAAAAABAABhdjAxQ29sb3IA
+    AAAAnWlwcnAAAAB8aXBjbwAAABRpc3BlAAAAAAAAADAAAAAgAAAAEHBpeGkAAAAAAwgICAAAAAxhdjFDgSAAAAAAABNjb2xybmNseAABAA0AAIAA
+    AAAoY2xhcAAAABgAAAABAAAAEAAAAAEAAAAEAAAAAf////4AAAABAAAACWlyb3QBAAAAGWlwbWEAAAAAAAAAAQABBgECgwSFhgAAAJxtZGF0EgAK
+    CDgVL/sICGgBMoUBEAAA217abYIWdj+ym4UWwaUPMmln5TH6MjaNap87Fs5Lz5zDFomEH7JrOwRF1zTkbzrQx7q2aS1Hy8wCj+cvwgUuCRWfa8FQ
+    opPza7k3bgLzpC5NHqCUOegXRIcEm0j9aHa4I7BFdDRSC23gKmsGm/tYAAKaGOziok7cjRnmN97feSFq6A==
+"""
+
+
+def test_only_what_an_avif_is_cut_to_is_shown_and_turned_after_that() -> None:
+    columns, rows = np.meshgrid(np.arange(48), np.arange(32))
+    stored = np.dstack([columns * 5, rows * 7, np.where(columns < 24, 200, 40)]).astype(np.uint8)
+    content = base64.b64decode(CROPPED)
+    check(content, Image.fromarray(np.rot90(stored[6:22, 16:40])), 60)
+    # What reaches over the edge, or is no whole number of pixels, is no part of the picture to cut out.
+    at = content.index(b"clap") + 4
+    for place, value in ((at, 480), (at + 4, 7), (at + 4, 0), (at + 16, 40), (at + 24, -9)):
+        forged = content[:place] + struct.pack(">i", value) + content[place + 4 :]
+        check(forged, Image.fromarray(np.rot90(stored)), 60)
 
 
 # ---- animations
