@@ -120,6 +120,16 @@ def test_reduced_copies_are_as_good_as_from_a_full_decode(name: str) -> None:
         assert psnr(ours, upright.resize(ours.size, Image.Resampling.LANCZOS)) > 38
 
 
+@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+def test_a_preset_that_enlarges_takes_nothing_from_the_others(format_: str) -> None:
+    content = encoded(Image.blend(drawn(), Image.effect_noise((640, 480), 90).convert("RGB"), 0.3), format_)
+    small = Preset(name="small", width=300, height=300, format="png")
+    enlarged = Preset(name="enlarged", width=1000, height=1000, format="png", enlarge=True)
+    alone, together = run(content, EXACT, small)[1], run(content, enlarged, EXACT, small)[1]
+    assert picture(together[0]).size == (1000, 750)
+    assert together[1:] == alone
+
+
 def test_facts_are_of_the_original_even_where_it_was_shrunk_while_decoded() -> None:
     small = Preset(name="small", width=300, height=300, format="webp")
     result, _ = run((PHOTOS / "Samsung_SM-G935L_Galaxy_S7_Edge.jpg").read_bytes(), small)
