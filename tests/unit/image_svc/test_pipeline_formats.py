@@ -435,6 +435,21 @@ def test_the_frames_of_a_gif_are_laid_over_each_other_as_browsers_do_it() -> Non
         assert seen_in_gif(*frames) == ["rrr", "rgg", after, after[:2] + "y"]
 
 
+def test_ground_that_no_frame_of_an_animation_covers_is_transparent_to_every_reader() -> None:
+    ground = Image.new("RGBA", (48, 16), (0, 0, 0, 0))
+    frames = [ground.copy() for _ in range(2)]
+    for place, frame in zip(((16, 0), (20, 0)), frames, strict=True):
+        frame.paste((255, 0, 0, 255), (*place, place[0] + 16, 16))
+    content = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=80, disposal=1)
+    moving = msgspec.structs.replace(EXACT, format="webp", animated=True)
+    seen = picture(run(content, moving)[1][0])
+    assert seen.mode == "RGBA"
+    assert np.array(seen)[8, [8, 24, 40], 3].tolist() == [0, 255, 0]
+    opaque = [Image.new("RGB", (48, 16), color) for color in ("red", "lime")]
+    content = encoded(opaque[0], "PNG", save_all=True, append_images=opaque[1:], duration=80)
+    assert picture(run(content, moving)[1][0]).mode == "RGB"
+
+
 def test_a_frame_of_a_gif_is_cut_at_the_edge_and_may_have_no_pixels() -> None:
     frames = [
         frame_of_gif(0, 1, size=(48, 16)),
