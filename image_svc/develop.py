@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import base64
 import os
+import stat
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -67,6 +68,8 @@ async def _one(sandbox: Sandbox, path: Path, output: Path, presets: Sequence[Pre
     except OSError as error:
         return line | {"verdict": "UNREADABLE", "detail": error.strerror}
     try:
+        if not stat.S_ISREG(os.fstat(source).st_mode):
+            return line | {"verdict": "UNREADABLE", "detail": "Not a file"}
         with await sandbox.develop(source, None, presets) as developed:
             return line | _ready(developed, path, output)
     except Rejected as verdict:

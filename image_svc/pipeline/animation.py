@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image
 
-from image_svc.pipeline.decode import Opened, frame, reopened
+from image_svc.pipeline.decode import Opened, frames
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Format
@@ -48,13 +48,10 @@ def moves(opened: Opened, preset: Preset, made: Size) -> bool:
 
 def animate(opened: Opened, finish: Callable[[Image.Image], Image.Image]) -> Animation:
     """All frames, each as `finish` makes it of a stored one. Raises `Rejected` where one cannot be decoded."""
-    loop = opened.loop
-    reader = reopened(opened)
-    frames, durations = [], []
-    for number in range(opened.frames):
-        picture, milliseconds = frame(reader, number)
+    all_made, durations = [], []
+    for picture, milliseconds in frames(opened):
         made = finish(picture).convert("RGBA")
         made.info = {}
-        frames.append(made)
+        all_made.append(made)
         durations.append(round(milliseconds) if milliseconds >= _LEAST_MS else _USUAL_MS)
-    return Animation(frames, durations, loop)
+    return Animation(all_made, durations, opened.loop)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import io
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from mmap import mmap
 from typing import Any, Final
 
 import pillow_heif
-from PIL import Image, ImageChops, TiffImagePlugin
+from PIL import Image, ImageChops, PngImagePlugin, TiffImagePlugin
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -28,6 +31,9 @@ from image_svc.pipeline.types import Format, Reason, Rejected
 
 # Our caps stand before the decoders, and know more of the file than a number of pixels.
 Image.MAX_IMAGE_PIXELS = None
+# The same of a PNG's notes and profile. Profiles of printers have more than the megabyte that Pillow grants, and so has
+# what editors keep of a picture's history.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = sys.maxsize
 # A child is one thread of work; more threads would only blur what it costs.
 pillow_heif.options.DECODE_THREADS = 1
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -61,7 +67,7 @@ _TURNS: Final = {
 }
 # Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
 _CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
-# Their readers give the picture upright, its dimensions too.
+# Their readers give the picture upright, its dimensions too, and cut as its boxes say.
 _SELF_TURNING: Final = frozenset({Format.TIFF, Format.HEIF})
 _LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
@@ -78,11 +84,13 @@ class Opened:
     data: mmap
     header: Header
     picture: Image.Image
-    size: Size  # as stored
+    # The part of the stored picture that is shown, where it is not all.
+    crop: Box | None
+    size: Size  # as stored, of what is shown
     orientation: int
     frames: int
     profile: bytes | None  # ICC
-    # How often an animation is shown, 0 for without end; a GIF that does not say is shown once.
+    # How often an animation is shown, 0 for without end.
     loop: int
 
     @property
@@ -117,16 +125,18 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     # Not by Pillow's `getexif`: of a PNG it would decode all pixels first, and it takes a note in XMP for an order.
     exif = header.exif if format_ is Format.PNG else picture.info.get("exif")
     orientation = 1 if format_ in _SELF_TURNING else _orientation(exif)
+    crop = header.crop if format_ is Format.AVIF and frames == 1 else None  # the reader of HEIC does it
     return Opened(
         format_,
         data,
         header,
         picture,
-        picture.size,
+        crop,
+        picture.size if crop is None else (crop[2] - crop[0], crop[3] - crop[1]),
         orientation,
         frames,
         _profile(format_, header, picture),
-        _loop(picture),
+        _loop(format_, picture),
     )
 
 
@@ -135,11 +145,11 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
 
     Raises `Rejected`; MemoryError where the address space is used up.
     """
-    picture, full, target = opened.picture, opened.size, opened.stored(needed)
+    picture, full, target = opened.picture, opened.picture.size, opened.stored(needed)
     least = min(target[0], full[0]), min(target[1], full[1])  # a preset that enlarges is not the file's fault
     shrunk = opened.format is Format.JPEG
     painted = _painted(picture)
-    partial = opened.format is Format.GIF and painted != (0, 0, *full)
+    alone = opened.format is Format.GIF and painted != (0, 0, *full)
     needs = peak_bytes(
         opened.format,
         picture.mode,
@@ -147,7 +157,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
         full=full,
         decoded=least if shrunk else full,
         needed=least,
-        transparent=partial or "transparency" in picture.info,
+        transparent=alone or "transparency" in picture.info,
         file=file_bytes,
     )
     caps.check_pixels(*full, needs)
@@ -160,8 +170,10 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     if opened.format in _CHECKS and _may_lack_rows(opened, painted):
         _guarded(lambda: _CHECKS[opened.format](opened.data))
     ready: Image.Image = _guarded(lambda: resizable(picture))
-    if partial and ready.mode != "RGBA":
+    if alone and ready.mode != "RGBA":
         return _alone(ready, painted)
+    if opened.crop is not None:
+        return ready.crop(opened.crop)
     return ImageChops.invert(ready) if opened.header.inverted else ready
 
 
@@ -187,7 +199,50 @@ def _may_lack_rows(opened: Opened, painted: Box) -> bool:
     return not picture.crop((left, bottom - 1, right, bottom)).tobytes().strip(bytes([transparent]))
 
 
-def reopened(opened: Opened) -> Opened:
+def frames(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
+    """All frames of an animation in order, as stored and ready to be resampled, and for how many milliseconds each is
+
+    shown. To be asked for after `pixels` has checked the size that all of them have. Raises `Rejected`.
+    """
+    if opened.format is Format.GIF:
+        yield from _laid(opened)
+        return
+    reader = _reopened(opened)
+    for number in range(opened.frames):
+        yield _frame(reader, number)
+
+
+def _laid(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
+    """The frames of a GIF, laid over each other as browsers do it: on nothing, cleared to nothing, cut at the edges.
+
+    Pillow lays them on the first colour of the palette, clears to another, and remembers from one frame what is to
+    become of the next.
+    """
+    shown = Image.new("RGBA", opened.size, (0, 0, 0, 0))
+    for each in gif.frames(opened.data):
+        before = shown.copy() if each.disposal in {3, 4} else None  # 4 was meant for 3 by some
+        place = each.left, each.top, each.left + each.width, each.top + each.height
+        if each.width * each.height > shown.width * shown.height:
+            raise Rejected(Reason.NOT_AN_IMAGE, "A frame of the animation is larger than the picture.")
+        if each.width and each.height:
+            picture = _guarded(partial(_single, each.alone))
+            shown.paste(picture, place, picture if picture.mode == "RGBA" else None)
+        yield shown.copy(), each.milliseconds
+        if before is not None:
+            shown = before
+        elif each.disposal == 2:
+            shown.paste((0, 0, 0, 0), place)
+
+
+def _single(content: bytes) -> Image.Image:
+    """A GIF of one frame, ready to be resampled."""
+    picture = _OPENERS[Format.GIF](io.BytesIO(content))
+    _check_tiles(picture)
+    picture.load()
+    return resizable(picture)
+
+
+def _reopened(opened: Opened) -> Opened:
     """The same file with a reader of its own, before its first frame.
 
     Going back is where readers keep what they should forget: palettes of later frames, storage of another kind
@@ -197,12 +252,8 @@ def reopened(opened: Opened) -> Opened:
     return replace(opened, picture=_guarded(lambda: _OPENERS[opened.format](opened.data)))
 
 
-def frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
-    """One frame of an animation, as stored and ready to be resampled, and for how many milliseconds it is shown.
-
-    Frames are asked for in order, each once for a reader, after `pixels` has checked the size that all of them have.
-    Raises `Rejected`.
-    """
+def _frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
+    """One frame, and for how many milliseconds it is shown. They are asked for in order, each once for a reader."""
     picture = opened.picture
     behind = 1 if picture.info.get("default_image") else 0  # a PNG's still picture for those that know no animation
     _guarded(lambda: picture.seek(number + behind))
@@ -211,7 +262,10 @@ def frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
     if picture.size != opened.size:
         raise Rejected(Reason.NOT_AN_IMAGE, "The frames of the animation differ in size.")
     shown = picture.info.get("duration", 0)
-    return _guarded(lambda: resizable(picture)), shown if isinstance(shown, int | float) else 0
+    ready: Image.Image = _guarded(lambda: resizable(picture))
+    if ready is picture:  # whoever takes its notes away must not take the reader's, which say where the next one lies
+        ready = picture.copy()
+    return ready, shown if isinstance(shown, int | float) else 0
 
 
 def _profile(format_: Format, header: Header, picture: Image.Image) -> bytes | None:
@@ -224,8 +278,16 @@ def _profile(format_: Format, header: Header, picture: Image.Image) -> bytes | N
     return embedded
 
 
-def _loop(picture: Image.Image) -> int:
-    value = picture.info.get("loop", 1)
+def _loop(format_: Format, picture: Image.Image) -> int:
+    """How often an animation is shown, 0 for without end: as browsers do it."""
+    if format_ is Format.AVIF:  # its reader does not tell; sequences that do not say go on, and hardly one says
+        return 0
+    value = picture.info.get("loop")
+    if format_ is Format.GIF:
+        if value is None:
+            return 1
+        # It says how often it begins anew, after the first time.
+        value = value + 1 if isinstance(value, int) and value else 0
     return value if isinstance(value, int) and 0 <= value < 65536 else 0
 
 

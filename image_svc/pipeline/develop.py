@@ -63,10 +63,13 @@ def develop(
 
 
 def _copies(opened: Opened, stored: Image.Image, sizes: Sequence[Size]) -> dict[Size, Image.Image]:
-    """An upright copy in sRGB for each size, the largest first, each from the smallest that serves."""
+    """An upright copy in sRGB for each size, the largest first, each from the smallest that serves.
+
+    An enlarged one serves nobody else: it has lost what lies between its pixels.
+    """
     copies: dict[Size, Image.Image] = {}
     for size in sizes:
-        larger = [copy for copy in copies.values() if covers(copy.size, size)]
+        larger = [copy for copy in copies.values() if covers(copy.size, size) and covers(opened.upright, copy.size)]
         if larger:
             copies[size] = _resized(min(larger, key=lambda copy: copy.width * copy.height), size)
         else:

@@ -63,6 +63,19 @@ def encode_animation(animation: Animation, preset: Preset, sink: int) -> None:
             duration=animation.durations,
             loop=animation.loop,
         )
+    if any(frame.getchannel("A").getextrema() != (255, 255) for frame in animation.frames):
+        _note_transparency(sink)
+
+
+def _note_transparency(sink: int) -> None:
+    """Says in the head of a WebP that some of it is transparent (RFC 9649, 2.7.1).
+
+    libwebp says so only where a frame as it is coded has some, and not where no frame covers the ground: readers that
+    trust it show black there.
+    """
+    head = os.pread(sink, 21, 0)
+    if head[12:16] == b"VP8X":
+        os.pwrite(sink, bytes([head[20] | 0x10]), 20)
 
 
 def rgb(color: str) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import zlib
 from collections import Counter
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_type_hints
@@ -19,6 +20,13 @@ _MAX_PRESETS: Final = 32
 # A watermark: all presets together share the 8 KB of a parameter.
 _MAX_MARK: Final = 4096
 _MAX_MARK_SIDE: Final = 1024
+# Eight bytes a pixel, and one a row in each of the passes of an interlaced one, with room to spare.
+_MAX_MARK_PIXELS: Final = 9 * _MAX_MARK_SIDE * _MAX_MARK_SIDE
+# Bits and colour type: https://www.w3.org/TR/png-3/, 11.2.1.
+_KINDS_OF_PNG: Final = frozenset(
+    {(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (1, 3), (2, 3), (4, 3), (8, 3)}
+    | {(bits, color) for bits in (8, 16) for color in (2, 4, 6)}
+)
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
 _UNKNOWN: Final = re.compile("Object contains unknown field `(.*)`", re.DOTALL)
 _MISSING: Final = re.compile("Object missing required field `(.*)`")
@@ -72,7 +80,27 @@ class Watermark(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         sides = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
         if not content.startswith(_PNG) or not 1 <= min(sides) <= max(sides) <= _MAX_MARK_SIDE:
             return f"image is not a PNG of at most {_MAX_MARK_SIDE}x{_MAX_MARK_SIDE} pixels"
-        return f"image has {len(content)} bytes, not at most {_MAX_MARK}" if len(content) > _MAX_MARK else None
+        if len(content) > _MAX_MARK:
+            return f"image has {len(content)} bytes, not at most {_MAX_MARK}"
+        return None if _whole(content) else "image is a PNG that is damaged or ends too early"
+
+
+def _whole(png: bytes) -> bool:
+    """Whether it can be decoded, as far as is seen without a decoder: one that cannot would fail every photo."""
+    at, kind, pixels = len(_PNG), b"", b""
+    while kind != b"IEND":
+        length, kind = int.from_bytes(png[at : at + 4], "big"), png[at + 4 : at + 8]
+        end = at + 8 + length
+        if len(kind) < 4 or zlib.crc32(png[at + 4 : end]) != int.from_bytes(png[end : end + 4], "big"):
+            return False
+        pixels += png[at + 8 : end] if kind == b"IDAT" else b""
+        at = end + 4
+    inflater = zlib.decompressobj()
+    try:
+        inflater.decompress(pixels, _MAX_MARK_PIXELS)
+    except zlib.error:
+        return False
+    return inflater.eof and png[8:16] == b"\0\0\0\rIHDR" and tuple(png[24:26]) in _KINDS_OF_PNG
 
 
 class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

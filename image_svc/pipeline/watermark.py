@@ -8,6 +8,7 @@ from typing import Final
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
+from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.presets import Watermark
 
@@ -18,7 +19,7 @@ _MARGIN: Final = 1 / 40
 def layer(mark: Watermark, canvas: Size) -> Image.Image:
     """A transparent RGBA picture of the canvas with the mark where it belongs: made once a variant."""
     with PngImageFile(io.BytesIO(mark.content)) as file:
-        stamp = file.convert("RGBA")
+        stamp = resizable(file).convert("RGBA")
     width = max(1, round(canvas[0] * mark.size / 100))
     height = max(1, round(width * stamp.height / stamp.width))
     if height > canvas[1]:

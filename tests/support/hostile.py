@@ -93,6 +93,14 @@ def _pixel_bombs() -> Iterator[tuple[str, bytes]]:
     for tag in (256, 257):
         tiff = tiff.replace(struct.pack("<HHII", tag, 4, 1, 8), struct.pack("<HHII", tag, 4, 1, 90_000))
     yield "tiff-90000", tiff
+    for format_ in ("AVIF", "HEIF"):
+        content = sample(format_)
+        at = content.index(b"ispe") + 8
+        yield f"{format_}-ispe", _patched(content, at, struct.pack(">II", 30_000, 30_000))
+        yield f"{format_}-ispe-largest", _patched(content, at, b"\xff" * 8)
+    yield "webp-canvas", _patched(moving("WEBP"), 24, b"\xff\x3f\0\xff\x3f\0")
+    yield "webp-lossy", _patched(sample("WEBP"), 26, b"\xff\x3f\xff\x3f")
+    yield "webp-lossless", _patched(encoded(drawn((160, 120)), "WEBP", lossless=True), 21, b"\xff\xff\xff\x0f")
 
 
 @_ends(READY, Reason.TOO_MANY_PIXELS, Reason.NOT_AN_IMAGE, Reason.TRUNCATED)
@@ -100,11 +108,8 @@ def _lying_dimensions() -> Iterator[tuple[str, bytes]]:
     for format_ in ("AVIF", "HEIF"):
         content = sample(format_)
         at = content.index(b"ispe") + 8
-        yield f"{format_}-ispe", _patched(content, at, struct.pack(">II", 30_000, 30_000))
-        yield f"{format_}-ispe-largest", _patched(content, at, b"\xff" * 8)
         yield f"{format_}-ispe-none", _patched(content, at, bytes(8))
     webp = moving("WEBP")
-    yield "webp-canvas", _patched(webp, 24, b"\xff\x3f\0\xff\x3f\0")
     at = webp.index(b"ANMF")
     yield "webp-frame-outside", _patched(webp, at + 8, b"\xff\xff\0\xff\xff\0")
     yield "webp-frame-larger", _patched(webp, at + 14, b"\xff\x3f\0\xff\x3f\0")

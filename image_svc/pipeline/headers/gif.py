@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from mmap import mmap
-from typing import Final
+from typing import Final, NamedTuple
 
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers.header import Header, truncated
 
 _EXTENSION: Final = 0x21
 _IMAGE: Final = 0x2C
+_CONTROL: Final = b"\x21\xf9\x04"
 # Bits of the longest codes, and how many there are of these.
 _WIDEST: Final = 12
 _CODES: Final = 1 << _WIDEST
+
+
+class Frame(NamedTuple):
+    """Where a frame lies, in pixels; what becomes of its place afterwards (0 and 1: it stays, 2: it is cleared, 3: it
+
+    is as it was before); how long it is shown; and a GIF of this frame alone.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    disposal: int
+    milliseconds: int
+    alone: bytes
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
@@ -41,6 +58,31 @@ def inspect(data: mmap, caps: Caps) -> Header:
         raise truncated()
     width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
     return Header(frames=frames, size=(width, height) if width and height else None)
+
+
+def frames(data: mmap) -> Iterator[Frame]:
+    """The frames of a file that `inspect` has taken, in order."""
+    at = 13 + _table_bytes(data[10])
+    palette, control = data[10:at], b""
+    while at + 10 < len(data) and data[at] in {_EXTENSION, _IMAGE}:
+        if data[at] == _EXTENSION:
+            if data[at : at + 3] == _CONTROL:
+                control = data[at : at + 8]
+            at = _behind(data, at + 2)
+            continue
+        end = _behind(data, at + 11 + _table_bytes(data[at + 9]))
+        left, top, width, height = (int.from_bytes(data[at + n : at + n + 2], "little") for n in (1, 3, 5, 7))
+        size = data[at + 5 : at + 9]
+        yield Frame(
+            left,
+            top,
+            width,
+            height,
+            control[3] >> 2 & 7 if control else 0,
+            10 * int.from_bytes(control[4:6], "little"),
+            b"GIF89a%b%b%b,%b%b%b;" % (size, palette, control, bytes(4), size, data[at + 9 : end]),
+        )
+        at, control = end, b""
 
 
 def check_rows(data: mmap) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
+from fractions import Fraction
 from mmap import mmap
 from typing import Final, NamedTuple
 
@@ -13,6 +15,8 @@ from image_svc.pipeline.headers.header import Header, damaged, malformed, trunca
 _HOLE: Final = bytes(1024)
 # Real files have a few hundred (a tile and a property each); a reader pays for each.
 _MOST_BOXES: Final = 4096
+# What a picture cannot be without: its description and its coded pixels.
+_NEEDED: Final = frozenset({b"meta", b"moov", b"mdat"})
 
 
 class _Box(NamedTuple):
@@ -21,16 +25,22 @@ class _Box(NamedTuple):
     end: int
 
 
-def inspect(data: mmap, _caps: Caps) -> Header:
-    """Walks the outer boxes: is the file whole, and in which colour space is its main picture.
+def inspect(data: mmap, caps: Caps) -> Header:
+    """Walks the outer boxes: is the file whole, how large is its main picture, which part of it is shown,
 
-    Dimensions and frames are read by the libraries, without decoding.
+    and in which colour space.
+
+    Dimensions that count and frames are read by the libraries, without decoding; but what is too large for these is no
+    picture to them.
     """
     described: _Box | None = None
-    reached = 0
+    reached, coded = 0, False
     for box in _boxes(data, 0, len(data)):
         if box.end > len(data):
+            if described is not None and coded and box.kind not in _NEEDED:  # what some tools append is no box
+                break
             raise truncated()
+        coded = coded or box.kind == b"mdat"
         if box.kind == b"meta" or (box.kind == b"moov" and described is None):
             described = box
         elif box.kind == b"mdat" and box.end - box.start > len(_HOLE) and data[box.end - len(_HOLE) : box.end] == _HOLE:
@@ -38,7 +48,14 @@ def inspect(data: mmap, _caps: Caps) -> Header:
         reached = box.end
     if described is None:
         raise truncated() if reached >= len(data) else malformed("it describes no picture")
-    return Header(color=_color(data, described) if described.kind == b"meta" else None)
+    properties = _properties(data, described) if described.kind == b"meta" else []
+    crop = None
+    for box in properties:
+        if box.kind == b"ispe" and box.end - box.start >= 12:  # 6.5.3 of 23008-12
+            size = _number(data, box.start + 4, 4), _number(data, box.start + 8, 4)
+            caps.check_pixels(*size, 0)
+            crop = _crop(data, properties, size)
+    return Header(color=_color(data, properties), crop=crop)
 
 
 def _boxes(data: mmap, start: int, end: int) -> Iterator[_Box]:
@@ -59,25 +76,49 @@ def _boxes(data: mmap, start: int, end: int) -> Iterator[_Box]:
     raise malformed("it has boxes out of all bounds")
 
 
-def _color(data: mmap, meta: _Box) -> tuple[int, int] | None:
-    """The code points of the main picture's primaries and transfer, where it has an `nclx` (12.1.5 of 14496-12)."""
+def _properties(data: mmap, meta: _Box) -> list[_Box]:
+    """What is said of the main picture (9.3 of 23008-12)."""
     inside = {box.kind: box for box in _boxes(data, meta.start + 4, meta.end)}
     properties = {box.kind: box for box in _boxes(data, *inside[b"iprp"][1:])} if b"iprp" in inside else {}
     if b"pitm" not in inside or b"ipco" not in properties or b"ipma" not in properties:
-        return None
+        return []
     primary = inside[b"pitm"]
-    main = int.from_bytes(data[primary.start + 4 : primary.start + (8 if data[primary.start] else 6)], "big")
+    main = _number(data, primary.start + 4, 4 if data[primary.start] else 2)
     known = list(_boxes(data, *properties[b"ipco"][1:]))
-    for index in _associated(data, properties[b"ipma"], main):
-        if not 1 <= index <= len(known):
-            continue
-        box = known[index - 1]
+    return [known[at - 1] for at in _associated(data, properties[b"ipma"], main) if 1 <= at <= len(known)]
+
+
+def _color(data: mmap, properties: list[_Box]) -> tuple[int, int] | None:
+    """The code points of primaries and transfer, where there is an `nclx` (12.1.5 of 14496-12)."""
+    for box in properties:
         if box.kind == b"colr" and data[box.start : box.start + 4] == b"nclx" and box.end - box.start >= 8:
-            return (
-                int.from_bytes(data[box.start + 4 : box.start + 6], "big"),
-                int.from_bytes(data[box.start + 6 : box.start + 8], "big"),
-            )
+            return _number(data, box.start + 4, 2), _number(data, box.start + 6, 2)
     return None
+
+
+def _crop(data: mmap, properties: list[_Box], size: tuple[int, int]) -> tuple[int, int, int, int] | None:
+    """What a `clap` leaves of a picture of that size (12.1.4 of 14496-12): left, top, right and bottom.
+
+    None where it leaves parts of a pixel, or what is not there: as browsers do it.
+    """
+    for box in properties:
+        if box.kind != b"clap" or box.end - box.start < 32:
+            continue
+        numbers = struct.unpack_from(">IIIIiIiI", data, box.start)
+        if not all(numbers[1::2]):
+            return None
+        width, height, across, down = map(Fraction, numbers[::2], numbers[1::2])
+        left, top = (size[0] - width) / 2 + across, (size[1] - height) / 2 + down
+        right, bottom = left + width, top + height
+        whole = all(side.denominator == 1 for side in (left, top, right, bottom))
+        if whole and 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]:
+            return int(left), int(top), int(right), int(bottom)
+        return None
+    return None
+
+
+def _number(data: mmap, at: int, size: int) -> int:
+    return int.from_bytes(data[at : at + size], "big")
 
 
 def _associated(data: mmap, box: _Box, item: int) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Iterator
 from mmap import mmap
@@ -12,8 +13,6 @@ from image_svc.pipeline.headers.header import Header, damaged, malformed, trunca
 from image_svc.pipeline.types import Reason, Rejected
 
 _SIGNATURE_BYTES: Final = 8
-# Pillow refuses a single text or profile chunk beyond this (`PngImagePlugin.MAX_TEXT_CHUNK`), in bytes inflated.
-_MAX_CHUNK_INFLATED: Final = 1024 * 1024
 # Encoders write 8 KiB of data a chunk, and more; this many are only there to keep a parser busy.
 _MAX_CHUNKS: Final = 200_000
 # Without these there is no picture; their check sums are what tells a bit that has flipped.
@@ -44,9 +43,9 @@ def inspect(data: mmap, caps: Caps) -> Header:
         elif kind == b"eXIf":
             exif = data[body : body + length]
         elif kind in {b"zTXt", b"iCCP", b"iTXt"}:
-            inflated += _inflated(_compressed_part(kind, data[body : body + length]))
-            if inflated > caps.max_inflated_bytes:
-                raise _bomb()
+            inflated += _inflated(
+                _compressed_part(kind, data[body : body + length]), caps.max_inflated_bytes - inflated
+            )
     if frames > 1 and controls < frames:
         raise truncated()
     return Header(frames=frames, size=size, color=color, exif=exif)
@@ -103,22 +102,18 @@ def _compressed_part(kind: bytes, body: bytes) -> bytes:
     _, _, rest = body.partition(b"\0")
     if kind != b"iTXt":
         return rest[1:]
-    if rest[:1] != b"\x01":
+    if rest[:1] in {b"", b"\0"}:  # whatever else stands there, Pillow inflates it
         return b""
     return rest[2:].partition(b"\0")[2].partition(b"\0")[2]
 
 
-def _inflated(stream: bytes) -> int:
-    """How many bytes it inflates to. Raises `Rejected` beyond the limit; broken streams count as far as they go."""
-    inflater = zlib.decompressobj()
-    try:
-        size = len(inflater.decompress(stream, _MAX_CHUNK_INFLATED))
-        if inflater.unconsumed_tail and inflater.decompress(inflater.unconsumed_tail, 1):
-            raise _bomb()
-    except zlib.error:
-        return 0
+def _inflated(stream: bytes, most: int) -> int:
+    """How many bytes it inflates to. Raises `Rejected` beyond `most`; broken streams count as far as they go."""
+    inflater, size = zlib.decompressobj(), 0
+    with contextlib.suppress(zlib.error):
+        while stream and not inflater.eof:
+            size += len(inflater.decompress(stream, _PIECE))
+            stream = inflater.unconsumed_tail
+            if size > most:
+                raise Rejected(Reason.TOO_COMPLEX, "The PNG has text or profile chunks that inflate beyond all use.")
     return size
-
-
-def _bomb() -> Rejected:
-    return Rejected(Reason.TOO_COMPLEX, "The PNG has text or profile chunks that inflate beyond all use.")

@@ -14,7 +14,7 @@ _PIXELS: Final = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
-    """Walks the chunks: is the file whole, and how many frames has it."""
+    """Walks the chunks: is the file whole, how large is it, and how many frames has it."""
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise truncated()
@@ -27,4 +27,17 @@ def inspect(data: mmap, caps: Caps) -> Header:
         at += 8 + length + (length & 1)
         if kind in _PIXELS and at <= end and data[at - len(_HOLE) : at] == _HOLE:
             raise damaged()
-    return Header(frames=max(1, frames))
+    return Header(frames=max(1, frames), size=_size(data))
+
+
+def _size(data: mmap) -> tuple[int, int] | None:
+    """Width and height, from the first chunk: the canvas, or RFC 9649, 2.5 and 3.4, for a picture without one."""
+    kind, body = data[12:16], data[20:30]
+    if kind == b"VP8X":
+        return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+    if kind == b"VP8L":
+        bits = int.from_bytes(body[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if kind == b"VP8 ":
+        return int.from_bytes(body[6:8], "little") & 0x3FFF, int.from_bytes(body[8:10], "little") & 0x3FFF
+    return None

@@ -120,6 +120,16 @@ def test_reduced_copies_are_as_good_as_from_a_full_decode(name: str) -> None:
         assert psnr(ours, upright.resize(ours.size, Image.Resampling.LANCZOS)) > 38
 
 
+@pytest.mark.parametrize("format_", ["PNG", "JPEG"])
+def test_a_preset_that_enlarges_takes_nothing_from_the_others(format_: str) -> None:
+    content = encoded(Image.blend(drawn(), Image.effect_noise((640, 480), 90).convert("RGB"), 0.3), format_)
+    small = Preset(name="small", width=300, height=300, format="png")
+    enlarged = Preset(name="enlarged", width=1000, height=1000, format="png", enlarge=True)
+    alone, together = run(content, EXACT, small)[1], run(content, enlarged, EXACT, small)[1]
+    assert picture(together[0]).size == (1000, 750)
+    assert together[1:] == alone
+
+
 def test_facts_are_of_the_original_even_where_it_was_shrunk_while_decoded() -> None:
     small = Preset(name="small", width=300, height=300, format="webp")
     result, _ = run((PHOTOS / "Samsung_SM-G935L_Galaxy_S7_Edge.jpg").read_bytes(), small)
@@ -262,6 +272,21 @@ def test_chunks_that_inflate_without_end_are_refused() -> None:
     png = encoded(drawn((8, 8)), "PNG")
     bomb = chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(50_000_000), 9))
     assert refused(png[:33] + bomb + png[33:]) is Reason.TOO_COMPLEX
+    for flag in (b"\1", b"\2"):
+        bomb = chunk(b"iTXt", b"k\0" + flag + b"\0\0\0" + zlib.compress(bytes(50_000_000), 9))
+        assert refused(png[:33] + bomb + png[33:]) is Reason.TOO_COMPLEX
+
+
+@pytest.mark.parametrize(
+    ("kind", "start"),
+    [(b"zTXt", b"Raw profile type xmp\0\0"), (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0"), (b"iCCP", b"k\0\0")],
+)
+def test_what_a_png_notes_may_be_as_long_as_editors_and_printers_make_it(kind: bytes, start: bytes) -> None:
+    """Editors keep a picture's history in XMP; the profile of a printer has up to 3 MB."""
+    png = encoded(drawn((8, 8)), "PNG")
+    notes = [chunk(kind, start + zlib.compress(os.urandom(3_000_000).hex().encode()))]
+    notes += [chunk(b"tEXt", b"k\0" + b"long" * 5_000_000)] * 4
+    assert psnr(made(png[:33] + b"".join(notes) + png[33:]), drawn((8, 8))) > 60
 
 
 def frame_header(width: int, height: int, marker: int = 0xC0) -> bytes:

@@ -110,6 +110,13 @@ def test_a_hole_that_a_download_left_is_found(format_: str, percent: int) -> Non
     assert refused(kept + bytes(len(content) - len(kept))) is Reason.TRUNCATED
 
 
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF"])
+@pytest.mark.parametrize("behind", [b"\r\n", bytes(3000), b"<!-- sent by a telephone -->", b"\xfe\xdc\xba\x98" * 500])
+def test_what_was_appended_to_a_whole_file_is_no_damage(format_: str, behind: bytes) -> None:
+    content = encoded(drawn((200, 150)), format_, quality=95)
+    assert psnr(made(content + behind), made(content)) > 90
+
+
 def test_an_animation_that_lacks_frames_is_truncated() -> None:
     for format_ in ("GIF", "WEBP", "PNG", "AVIF"):
         content = hostile.moving(format_)

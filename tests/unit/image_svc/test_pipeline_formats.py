@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import mmap
 import struct
 from typing import Any
 
@@ -12,9 +14,10 @@ import pillow_heif
 import pytest
 from PIL import Image, ImageChops
 
-from image_svc.pipeline.types import Reason
+from image_svc.pipeline import decode
+from image_svc.pipeline.types import Reason, Rejected
 from tests.support import rasters
-from tests.support.developing import EXACT, drawn, encoded, made, psnr, refused, run
+from tests.support.developing import CAPS, EXACT, drawn, encoded, made, picture, psnr, refused, run
 
 DRAWN = drawn((200, 150))
 COLORS = np.array(DRAWN)
@@ -271,6 +274,29 @@ def test_boxes_say_how_a_picture_is_turned_and_not_the_exif_beside_them(format_:
     check(forged, DRAWN, 30)
 
 
+# What no writer at hand makes: avifenc -l --clap 24,1,16,1,4,1,-2,1 --irot 1, of the picture that the test draws.
+CROPPED = """
+    AAAAIGZ0eXBhdmlmAAAAAGF2aWZtaWYxbWlhZk1BMUEAAAElbWV0YQAAAAAAAAAoaGRscgAAAAAAAAAAcGljdAAAAAAAAAAAAAAAAGxpYmF2aWYA
+    AAAADnBpdG0AAAAAAAEAAAAeaWxvYwAAAABEAAABAAEAAAABAAABTQAAAJQAAAAoaWluZgAAAAAAAQAAABppbmZlAgAAAAABAABhdjAxQ29sb3IA
+    AAAAnWlwcnAAAAB8aXBjbwAAABRpc3BlAAAAAAAAADAAAAAgAAAAEHBpeGkAAAAAAwgICAAAAAxhdjFDgSAAAAAAABNjb2xybmNseAABAA0AAIAA
+    AAAoY2xhcAAAABgAAAABAAAAEAAAAAEAAAAEAAAAAf////4AAAABAAAACWlyb3QBAAAAGWlwbWEAAAAAAAAAAQABBgECgwSFhgAAAJxtZGF0EgAK
+    CDgVL/sICGgBMoUBEAAA217abYIWdj+ym4UWwaUPMmln5TH6MjaNap87Fs5Lz5zDFomEH7JrOwRF1zTkbzrQx7q2aS1Hy8wCj+cvwgUuCRWfa8FQ
+    opPza7k3bgLzpC5NHqCUOegXRIcEm0j9aHa4I7BFdDRSC23gKmsGm/tYAAKaGOziok7cjRnmN97feSFq6A==
+"""
+
+
+def test_only_what_an_avif_is_cut_to_is_shown_and_turned_after_that() -> None:
+    columns, rows = np.meshgrid(np.arange(48), np.arange(32))
+    stored = np.dstack([columns * 5, rows * 7, np.where(columns < 24, 200, 40)]).astype(np.uint8)
+    content = base64.b64decode(CROPPED)
+    check(content, Image.fromarray(np.rot90(stored[6:22, 16:40])), 60)
+    # What reaches over the edge, or is no whole number of pixels, is no part of the picture to cut out.
+    at = content.index(b"clap") + 4
+    for place, value in ((at, 480), (at + 4, 7), (at + 4, 0), (at + 16, 40), (at + 24, -9)):
+        forged = content[:place] + struct.pack(">i", value) + content[place + 4 :]
+        check(forged, Image.fromarray(np.rot90(stored)), 60)
+
+
 # ---- animations
 
 
@@ -309,6 +335,41 @@ def test_an_animation_that_is_read_twice_gives_the_same_frames_twice(format_: st
         assert psnr(seen.convert("RGB"), frame.convert("RGB")) > 22
 
 
+@pytest.mark.parametrize("format_", ["GIF", "WEBP", "PNG", "AVIF"])
+def test_an_animation_that_is_not_reduced_keeps_its_frames_and_their_times(format_: str) -> None:
+    """Its reader goes by notes that stand beside the pixels: an APNG's say where a frame lies, and for how long."""
+    frames = [Image.new("RGB", (120, 90), (0, 90, 200)) for _ in range(5)]
+    for number, frame in enumerate(frames):
+        frame.paste((255, 200 - 30 * number, 0), (10 + 20 * number, 30, 30 + 20 * number, 60))
+    times = [50, 70, 90, 110, 130]
+    content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=times, quality=95)
+    moving = msgspec.structs.replace(EXACT, format="webp", animated=True, quality=95)
+    seen = Image.open(io.BytesIO(run(content, moving)[1][0]))
+    assert getattr(seen, "n_frames", 1) == 5
+    for number, frame in enumerate(frames):
+        seen.seek(number)
+        assert psnr(seen.convert("RGB"), frame) > 25
+        assert seen.info["duration"] == times[number]
+
+
+@pytest.mark.parametrize(
+    ("format_", "said", "shown"),
+    [
+        *(("GIF", None, 1), ("GIF", 0, 0), ("GIF", 4, 5)),
+        *(("WEBP", 0, 0), ("WEBP", 4, 4), ("PNG", 0, 0), ("PNG", 4, 4), ("AVIF", None, 0)),
+    ],
+)
+def test_an_animation_is_shown_as_often_as_its_file_says(format_: str, said: int | None, shown: int) -> None:
+    """A GIF says how often it is repeated (https://www.vurdalakov.net/misc/gif/netscape-looping-application-extension),
+    the others how often it is shown.
+    """
+    frames = [Image.new("RGB", (20, 20), color) for color in ("red", "lime")]
+    options: dict[str, Any] = {} if said is None else {"loop": said}
+    content = encoded(frames[0], format_, save_all=True, append_images=frames[1:], duration=80, **options)
+    moving = msgspec.structs.replace(EXACT, format="webp", animated=True)
+    assert picture(run(content, moving)[1][0]).info["loop"] == shown
+
+
 def test_around_a_frame_that_is_smaller_than_its_gif_there_is_nothing() -> None:
     gif = encoded(DRAWN.quantize(200), "GIF")
     at = 13 + 3 * 2 ** ((gif[10] & 7) + 1)
@@ -324,6 +385,81 @@ def test_around_a_frame_that_is_smaller_than_its_gif_there_is_nothing() -> None:
     assert (alpha[30:180, 40:240] == 255).all()
     assert alpha.sum() == 255 * 200 * 150
     assert psnr(ours.crop((40, 30, 240, 180)), DRAWN.quantize(200).convert("RGB")) > 60
+
+
+def frame_of_gif(
+    left: int, color: int, *, size: tuple[int, int] = (16, 16), disposal: int = 0, clear: bool = False
+) -> bytes:
+    """A frame of one colour of eight at the upper edge; `clear` lets the last colour stand for none."""
+    codes = "".join(f"{code:04b}"[::-1] for _ in range(size[0] * size[1]) for code in (8, color)) + "1001"
+    bits = codes + "0" * (-len(codes) % 8)
+    coded = bytes(int(bits[at : at + 8][::-1], 2) for at in range(0, len(bits), 8))
+    blocks = b"".join(bytes([len(coded[at : at + 255])]) + coded[at : at + 255] for at in range(0, len(coded), 255))
+    control = b"!\xf9\x04" + struct.pack("<BHB", disposal << 2 | clear, 5, 7) + b"\0"
+    return control + b"," + struct.pack("<HHHHB", left, 0, *size, 0) + b"\x03" + blocks + b"\0"
+
+
+def seen_in_gif(*frames: bytes) -> list[str]:
+    """Frames of a GIF of 48 by 16 pixels in words: for each third, a colour of its palette or `.` for none."""
+    palette = [(255, 255, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), *[(9, 9, 9)] * 4]
+    names = {bytes((*color, 255)): name for color, name in zip(palette, "yrgbkkkk", strict=True)} | {bytes(4): "."}
+    head = b"GIF89a" + struct.pack("<HHBBB", 48, 16, 0x82, 1, 0) + bytes(value for color in palette for value in color)
+    content = head + b"".join(frames) + b";"
+    with mmap.mmap(-1, len(content)) as data:
+        data[:] = content
+        opened = decode.open_file(data, None, CAPS)
+        words = []
+        for picture, milliseconds in decode.frames(opened):
+            assert (picture.size, milliseconds) == ((48, 16), 50)
+            words.append("".join(names[np.array(picture)[8, x].tobytes()] for x in (8, 24, 40)))
+    return words
+
+
+def test_the_frames_of_a_gif_are_laid_over_each_other_as_browsers_do_it() -> None:
+    whole = (48, 16)
+    yellow, red, green, blue = range(4)
+    # What the first frame does not cover is clear, and stays so.
+    assert seen_in_gif(frame_of_gif(16, red), frame_of_gif(32, green)) == [".r.", ".rg"]
+    # Cleared means clear, and not the colour of a background, whether or not a colour stands for none.
+    for clear in (False, True):
+        first = frame_of_gif(0, red, size=whole, disposal=2, clear=clear)
+        assert seen_in_gif(first, frame_of_gif(16, blue)) == ["rrr", ".b."]
+    # A frame that says nothing stays, though one before it was cleared or taken back.
+    for disposal, after in ((2, "b.."), (3, "brr"), (4, "brr")):
+        frames = [
+            frame_of_gif(0, red, size=whole),
+            frame_of_gif(16, green, size=(32, 16), disposal=disposal),
+            frame_of_gif(0, blue),
+            frame_of_gif(32, yellow),
+        ]
+        assert seen_in_gif(*frames) == ["rrr", "rgg", after, after[:2] + "y"]
+
+
+def test_ground_that_no_frame_of_an_animation_covers_is_transparent_to_every_reader() -> None:
+    ground = Image.new("RGBA", (48, 16), (0, 0, 0, 0))
+    frames = [ground.copy() for _ in range(2)]
+    for place, frame in zip(((16, 0), (20, 0)), frames, strict=True):
+        frame.paste((255, 0, 0, 255), (*place, place[0] + 16, 16))
+    content = encoded(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=80, disposal=1)
+    moving = msgspec.structs.replace(EXACT, format="webp", animated=True)
+    seen = picture(run(content, moving)[1][0])
+    assert seen.mode == "RGBA"
+    assert np.array(seen)[8, [8, 24, 40], 3].tolist() == [0, 255, 0]
+    opaque = [Image.new("RGB", (48, 16), color) for color in ("red", "lime")]
+    content = encoded(opaque[0], "PNG", save_all=True, append_images=opaque[1:], duration=80)
+    assert picture(run(content, moving)[1][0]).mode == "RGB"
+
+
+def test_a_frame_of_a_gif_is_cut_at_the_edge_and_may_have_no_pixels() -> None:
+    frames = [
+        frame_of_gif(0, 1, size=(48, 16)),
+        frame_of_gif(32, 3, size=(32, 16)),
+        frame_of_gif(0, 1, size=(0, 0)),
+        frame_of_gif(0, 2),
+    ]
+    assert seen_in_gif(*frames) == ["rrr", "rrb", "rrb", "grb"]
+    with pytest.raises(Rejected, match="larger than the picture"):
+        seen_in_gif(frames[0], frame_of_gif(0, 1, size=(60, 40)))
 
 
 # ---- shapes

@@ -17,6 +17,7 @@ from image_svc.pipeline.fingerprint import fingerprint
 from image_svc.pipeline.presets import Preset, PresetError, Watermark, parse_presets
 from image_svc.sandbox import Sandbox
 from tests.support.developing import drawn, encoded, made, run
+from tests.support.rasters import chunk
 
 MARK = base64.b64encode(encoded(Image.new("RGBA", (40, 20), (255, 0, 0, 255)), "PNG")).decode()
 GREY = encoded(Image.new("RGB", (400, 300), (128, 128, 128)), "PNG")
@@ -113,6 +114,33 @@ def test_a_mark_that_makes_no_sense_is_refused_by_name(mark: dict[str, Any], nam
     with pytest.raises(PresetError, match=named) as caught:
         parse_presets(json.dumps(given))
     assert "preset a" in str(caught.value)
+
+
+def test_a_mark_that_cannot_be_decoded_is_refused_with_its_preset_and_not_with_every_photo() -> None:
+    png = encoded(Image.new("RGBA", (40, 20), (255, 0, 0, 255)), "PNG")
+    pixels = png.index(b"IDAT")
+    for broken in (
+        png[:40],
+        png[:-12],
+        png[:pixels] + b"IDOT" + png[pixels + 4 :],
+        png[: pixels + 9] + bytes([png[pixels + 9] ^ 4]) + png[pixels + 10 :],
+        png[:8] + chunk(b"IHDR", png[16:24] + b"\x05" + png[25:29]) + png[33:],
+        png[: pixels - 4] + chunk(b"IDAT", b"no pixels") + png[-12:],
+    ):
+        mark = {"image": base64.b64encode(broken).decode()}
+        given = [{"name": "a", "width": 9, "height": 9, "format": "webp", "watermark": mark}]
+        with pytest.raises(PresetError, match="damaged or ends too early"):
+            parse_presets(json.dumps(given))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "LA", "P", "RGB", "RGBA"])
+def test_a_mark_of_every_kind_of_png_has_its_tones(mode: str) -> None:
+    value = {"1": 1, "I;16": 200 * 257}.get(mode)
+    stamp = Image.new(mode, (40, 20), value) if value else Image.new("L", (40, 20), 200).convert(mode)
+    mark = base64.b64encode(encoded(stamp, "PNG")).decode()
+    seen = made(GREY, marked(position="center", image=mark)).convert("RGB").getpixel((200, 150))
+    assert isinstance(seen, tuple)
+    assert all(abs(value - (255 if mode == "1" else 200)) <= 4 for value in seen)
 
 
 async def test_as_many_marks_as_there_may_be_reach_the_sandbox() -> None:

@@ -375,7 +375,7 @@ def test_the_command_develops_local_files(tmp_path_factory: pytest.TempPathFacto
     folder = tmp_path_factory.mktemp("develop")
     (folder / "good.jpg").write_bytes(encoded(_NOISE, "JPEG"))
     (folder / "bad.jpg").write_bytes(b"<html>")
-    command = [sys.executable, "-m", "image_svc.develop", "good.jpg", "bad.jpg", "missing.jpg"]
+    command = [sys.executable, "-m", "image_svc.develop", "good.jpg", "bad.jpg", "missing.jpg", "."]
     done = subprocess.run(
         [*command, "-o", "out", "--presets", "thumb", "--json"],
         cwd=folder,
@@ -385,7 +385,7 @@ def test_the_command_develops_local_files(tmp_path_factory: pytest.TempPathFacto
         check=False,
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [line["verdict"] for line in lines] == ["READY", "REJECTED", "UNREADABLE"], done.stderr
+    assert [line["verdict"] for line in lines] == ["READY", "REJECTED", "UNREADABLE", "UNREADABLE"], done.stderr
     assert lines[1]["reason"] == "not_an_image"
     assert (folder / "out" / "good.thumb.webp").stat().st_size == lines[0]["variants"][0]["size"]
     assert done.returncode == 1
