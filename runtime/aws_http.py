@@ -171,7 +171,6 @@ class AwsHttp:
                     url,
                     data=body or None,
                     headers=headers,
-                    skip_auto_headers=_UNASKED,
                     allow_redirects=False,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -198,6 +197,7 @@ async def opened(
             connector=aiohttp.TCPConnector(limit=connections, ssl=secure),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT),
             headers={"user-agent": USER_AGENT},
+            skip_auto_headers=_UNASKED,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )
