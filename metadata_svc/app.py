@@ -30,7 +30,7 @@ from metadata_svc.service.reconcile import ReconcileServicer
 from metadata_svc.service.servicer import MetadataServicer
 from metadata_svc.settings import Settings
 from metadata_svc.sweeper import Sweeper
-from runtime import aws, lifecycle
+from runtime import aws, aws_http, lifecycle
 from runtime.errors import DarkroomError
 from runtime.grpc_server import serving
 from runtime.settings import SettingsError, load
@@ -60,8 +60,9 @@ async def build(life: lifecycle.Lifecycle) -> None:
     session = aws.session()
     settings = await load(Settings, session)
     secrets = await aws.client(life.stack, session, "secretsmanager", settings, connections=2)
-    sqs = await aws.client(life.stack, session, "sqs", settings, connections=2)
-    sns = await aws.client(life.stack, session, "sns", settings, connections=2)
+    # The relay sends one request at a time.
+    sqs = await aws_http.opened(life.stack, session, "sqs", settings, connections=1)
+    sns = await aws_http.opened(life.stack, session, "sns", settings, connections=1)
     parts = await assemble(
         life.stack,
         settings,

@@ -78,8 +78,8 @@ class Outbox(Protocol):
         """Takes some that are due; nobody else gets them for a while."""
         ...
 
-    async def settle(self, sent: Sequence[UUID], failed: Sequence[tuple[UUID, float]]) -> None:
-        """Removes those that were sent and puts the failed ones off by so many seconds."""
+    async def settle(self, sent: Sequence[UUID], failed: Sequence[tuple[UUID, float]]) -> bool:
+        """Removes those that were sent and puts the failed ones off by so many seconds. Whether more are due now."""
         ...
 
 

@@ -24,6 +24,7 @@ class Relay:
         self._first_retry = first_retry
         self._longest_retry = longest_retry
         self._woken = asyncio.Event()
+        self._more = False  # the last round left something that is due
 
     def wake(self) -> None:
         """Says that a message was just written: it need not wait for the next look."""
@@ -34,12 +35,13 @@ class Relay:
         while True:
             self._woken.clear()
             try:
-                if await self.round():
+                if await self.round() and self._more:
                     continue
             except DarkroomError as error:
                 _log.warning("outbox not reachable", error=error.detail)
             try:
-                await asyncio.wait_for(self._woken.wait(), self._interval)
+                async with asyncio.timeout(self._interval):
+                    await self._woken.wait()
             except TimeoutError:
                 continue
 
@@ -52,7 +54,7 @@ class Relay:
         failed = [(m.id, self._wait(m.attempts)) for m in messages if m.id not in sent]
         if failed:
             _log.warning("messages not sent", count=len(failed))
-        await self._outbox.settle([m.id for m in messages if m.id in sent], failed)
+        self._more = await self._outbox.settle([m.id for m in messages if m.id in sent], failed)
         return len(sent)
 
     def _wait(self, attempts: int) -> float:

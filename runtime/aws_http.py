@@ -17,8 +17,9 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import aiohttp
 import msgspec
@@ -38,6 +39,7 @@ _TRIES: Final = 2
 _PAUSE: Final = 0.1  # seconds, before a server that refused is asked again
 _UNASKED: Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _answers: Final = msgspec.json.Decoder(dict[str, Any])
+_FORM: Final = MappingProxyType({"content-type": "application/x-www-form-urlencoded"})
 _XML_CODE: Final = re.compile(rb"<Code>([^<]*)</Code>")
 
 
@@ -153,6 +155,14 @@ class AwsHttp:
             content = await response.read()
         return _answers.decode(content) if content else {}
 
+    async def query(self, parameters: Mapping[str, str]) -> bytes:
+        """One operation of a service that speaks the older query protocol, named by `Action` and `Version` among the
+        parameters; the XML of its answer. Raises as `send`.
+        """
+        body = urlencode(parameters).encode()
+        async with self.send("POST", "/", _FORM, body, hashlib.sha256(body).digest()) as response:
+            return await response.read()
+
     async def _sent(self, method: str, url: URL, headers: Mapping[str, str], body: bytes) -> aiohttp.ClientResponse:
         for left in reversed(range(_TRIES)):
             try:
@@ -161,7 +171,6 @@ class AwsHttp:
                     url,
                     data=body or None,
                     headers=headers,
-                    skip_auto_headers=_UNASKED,
                     allow_redirects=False,
                 )
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -188,6 +197,7 @@ async def opened(
             connector=aiohttp.TCPConnector(limit=connections, ssl=secure),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_TIMEOUT, sock_read=READ_TIMEOUT),
             headers={"user-agent": USER_AGENT},
+            skip_auto_headers=_UNASKED,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
         )

@@ -44,12 +44,9 @@ class _OpenOriginal:
         self._content = answer.content
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        while True:
-            with reaching(_S3):
-                chunk = await self._content.readany()  # what is there
-            if not chunk:
-                return
-            yield chunk
+        with reaching(_S3):  # once: a photo comes in a hundred pieces. What the reader raises does not pass here
+            while chunk := await self._content.readany():  # what is there
+                yield chunk
 
 
 class S3ObjectStore:

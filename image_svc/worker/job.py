@@ -92,7 +92,9 @@ class Jobs:
         """Makes an attempt at the object `key`, if one is due. Raises what concerns the message, not the image:
         `Interrupted`, `StaleAttempt`, `Unreachable`.
         """
+        stages = _Stages()
         begun = await hold.interruptible(self._begin(key, hold))
+        stages.end("begin")
         match begun:
             case Busy(retry_after):
                 _log.info("another attempt is running", key=key, seconds=round(retry_after, 1))
@@ -109,7 +111,7 @@ class Jobs:
                         tenant_id=begun.attempt.tenant_id,
                         attempt=begun.attempt.number,
                     ):
-                        return await self._attempt(begun, key, hold)
+                        return await self._attempt(begun, key, hold, stages)
                 finally:
                     hold.attempt = None
                     trace.current.reset(token)
@@ -127,8 +129,7 @@ class Jobs:
         if settled.media_prefix:
             await patiently(lambda: self._store.remove_variants(settled.media_prefix), self._limits.patience)
 
-    async def _attempt(self, job: Job, key: str, hold: Hold) -> Disposition:
-        stages = _Stages()
+    async def _attempt(self, job: Job, key: str, hold: Hold, stages: _Stages) -> Disposition:
         try:
             verdict = await hold.interruptible(self._verdict(job, key, stages))
         except Interrupted as order:

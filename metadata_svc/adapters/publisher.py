@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 from uuid import UUID
+from xml.etree import ElementTree as ET
 
 import msgspec
 import structlog
@@ -14,17 +15,20 @@ from google.protobuf.json_format import MessageToJson
 from metadata_svc.domain.events import COMMANDS, rfc3339
 from metadata_svc.domain.keys import media_prefix, original_key
 from metadata_svc.ports import Outgoing
+from runtime.aws_http import AwsHttp
 
 _log = structlog.get_logger(__name__)
 
 _BATCH: Final = 10  # SendMessageBatch and PublishBatch take no more
+_SQS_JSON: Final = "application/x-amz-json-1.0"
+_SNS_VERSION: Final = "2010-03-31"  # the only one; SNS speaks no JSON
 _encoder: Final = msgspec.json.Encoder()
 
 
 class AwsPublisher:
     """A `Publisher`: commands to a queue, events to a topic."""
 
-    def __init__(self, sqs: Any, sns: Any, *, queue_url: str, topic_arn: str) -> None:
+    def __init__(self, sqs: AwsHttp, sns: AwsHttp, *, queue_url: str, topic_arn: str) -> None:
         self._sqs = sqs
         self._sns = sns
         self._queue_url = queue_url
@@ -44,30 +48,41 @@ class AwsPublisher:
     async def _send(self, messages: Sequence[Outgoing]) -> set[UUID]:
         entries = [{"Id": str(number), "MessageBody": command(m)} for number, m in enumerate(messages)]
         try:
-            answer = await self._sqs.send_message_batch(QueueUrl=self._queue_url, Entries=entries)
+            answer = await self._sqs.call(
+                "AmazonSQS.SendMessageBatch",
+                {"QueueUrl": self._queue_url, "Entries": entries},
+                content_type=_SQS_JSON,
+            )
+            refused = [(failure.get("Code"), failure.get("Message")) for failure in answer.get("Failed", ())]
+            taken = [entry["Id"] for entry in answer.get("Successful", ())]
         except Exception as error:  # whatever it was: the messages stay in the outbox
             _log.warning("queue not reachable", error=repr(error))
             return set()
-        return _taken(messages, answer)
+        return _taken(messages, taken, refused)
 
     async def _publish(self, messages: Sequence[Outgoing]) -> set[UUID]:
-        entries = [
-            {
-                "Id": str(number),
-                "Message": event(m),
-                "MessageAttributes": {
-                    "tenant_id": {"DataType": "String", "StringValue": str(m.tenant_id)},
-                    "type": {"DataType": "String", "StringValue": m.kind},
-                },
-            }
-            for number, m in enumerate(messages)
-        ]
+        parameters = {"Action": "PublishBatch", "Version": _SNS_VERSION, "TopicArn": self._topic_arn}
+        for number, message in enumerate(messages):
+            entry = f"PublishBatchRequestEntries.member.{number + 1}"
+            parameters[f"{entry}.Id"] = str(number)
+            parameters[f"{entry}.Message"] = event(message)
+            attributes = (("tenant_id", str(message.tenant_id)), ("type", message.kind))
+            for place, (name, value) in enumerate(attributes, 1):
+                attribute = f"{entry}.MessageAttributes.entry.{place}"
+                parameters[f"{attribute}.Name"] = name
+                parameters[f"{attribute}.Value.DataType"] = "String"
+                parameters[f"{attribute}.Value.StringValue"] = value
         try:
-            answer = await self._sns.publish_batch(TopicArn=self._topic_arn, PublishBatchRequestEntries=entries)
+            answer = ET.fromstring(await self._sns.query(parameters))  # noqa: S314  # AWS's own
+            refused = [
+                (failure.findtext("{*}Code"), failure.findtext("{*}Message"))
+                for failure in answer.iterfind(".//{*}Failed/{*}member")
+            ]
+            taken = [found.text or "" for found in answer.iterfind(".//{*}Successful/{*}member/{*}Id")]
         except Exception as error:  # whatever it was: the messages stay in the outbox
             _log.warning("topic not reachable", error=repr(error))
             return set()
-        return _taken(messages, answer)
+        return _taken(messages, taken, refused)
 
 
 def command(message: Outgoing) -> str:
@@ -100,10 +115,12 @@ def event(message: Outgoing) -> str:
     ).decode()
 
 
-def _taken(messages: Sequence[Outgoing], answer: Mapping[str, Any]) -> set[UUID]:
-    for failure in answer.get("Failed", ()):
-        _log.warning("message refused", code=failure.get("Code"), reason=failure.get("Message"))
-    return {messages[int(entry["Id"])].id for entry in answer.get("Successful", ())}
+def _taken(
+    messages: Sequence[Outgoing], taken: Iterable[str], refused: Iterable[tuple[str | None, str | None]]
+) -> set[UUID]:
+    for code, reason in refused:
+        _log.warning("message refused", code=code, reason=reason)
+    return {messages[int(number)].id for number in taken}
 
 
 def _slices(messages: Sequence[Outgoing]) -> list[Sequence[Outgoing]]:

@@ -24,9 +24,12 @@ class SqlOutbox:
         messages = [Outgoing(**dict(row)) for row in rows]
         return sorted(messages, key=lambda message: message.created_at)
 
-    async def settle(self, sent: Sequence[UUID], failed: Sequence[tuple[UUID, float]]) -> None:
-        """Removes those that were sent and puts the failed ones off."""
-        await self._database.fetch("settle_messages", sent, [id_ for id_, _ in failed], [wait for _, wait in failed])
+    async def settle(self, sent: Sequence[UUID], failed: Sequence[tuple[UUID, float]]) -> bool:
+        """Removes those that were sent and puts the failed ones off. Whether more are due."""
+        row = await self._database.row(
+            "settle_messages", sent, [id_ for id_, _ in failed], [wait for _, wait in failed]
+        )
+        return row is not None and bool(row["more"])
 
 
 class SqlSweep:

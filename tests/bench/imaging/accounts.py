@@ -35,10 +35,16 @@ def spent(worker: int) -> Spent:
 
 
 def times(process: int) -> tuple[float, float]:
-    """Seconds of user and system time of a process, and of its children that it has waited for (proc(5), stat)."""
+    """Seconds of CPU of a process's threads, and of its children that it has waited for (proc(5), stat).
+
+    The first are counted in nanoseconds (the kernel's sched-stats): a process that uses 5 ms an image cannot be told by
+    ticks of 10 ms. A thread that has ended counts no more; the services keep theirs.
+    """
+    threads = Path(f"/proc/{process}/task").iterdir()
+    own = sum(int((thread / "schedstat").read_text().split()[0]) for thread in threads) / 1e9
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-    user, system, child_user, child_system = (int(field) / _TICKS for field in fields[11:15])
-    return user + system, child_user + child_system
+    child_user, child_system = (int(field) / _TICKS for field in fields[13:15])
+    return own, child_user + child_system
 
 
 def children(process: int) -> list[int]:

@@ -7,11 +7,12 @@ run are facts: each round has every engine on every photo in turn, a ratio is th
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 import tempfile
 from pathlib import Path
 from typing import Final
+
+import uvloop
 
 from deploy.setup.environments import ROOT
 from tests.bench.imaging import chart, document, job, pictures, report, targets
@@ -58,7 +59,7 @@ def main() -> None:
                 measured = measure_around(
                     Path(name), usual.file, large.file, count=options.images, waiting=options.backlog, bare=bare
                 )
-                around = asyncio.run(measured)
+                around = uvloop.run(measured)
             found += targets.around(around, usual.title, large.title)
     print(report.rates(results, photos))
     print()

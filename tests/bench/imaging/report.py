@@ -113,7 +113,8 @@ def clock(found: Around) -> str:
     whole = found.whole
     return (
         f"From S3's answer to the PUT until READY: {whole.total * 1000:.0f} ms, of which {whole.bare * 1000:.0f} the "
-        f"pixels and {whole.storage * 1000:.0f} S3's get and put. "
+        f"pixels, {whole.storage * 1000:.0f} S3's get and put, and {whole.event * 1000:.0f} the event on its way "
+        "through S3 and SQS to the worker. "
         f"A backlog drained at {found.drained.rate:.1f} images a second; "
         f"{found.drained.share * 100:.0f} % of the CPU time that other processes left went into developing."
     )

@@ -94,7 +94,7 @@ def around(found: Around, photo: str, large: str) -> list[Verdict]:
     share, added = whole.around / whole.pixels * 100, (whole.added + found.parts[HASH]) * 1000
     return [
         Verdict("2. CPU around the pixels", photo, share, _AROUND, "%", at_most=True),
-        Verdict("2. latency added beside S3's own", photo, added, _ADDED_MS, "ms", at_most=True),
+        Verdict("2. latency added beside S3's own and its event's", photo, added, _ADDED_MS, "ms", at_most=True),
         Verdict(
             "3. memory of a worker with a photo in hand", large, found.memory / 1e6, _MEMORY_MB, "MB", at_most=True
         ),

@@ -170,3 +170,20 @@ def test_a_second_sigterm_does_not_break_the_drain() -> None:
         running.terminate()
         out, _ = running.communicate(timeout=10)
         assert (out.strip(), running.returncode) == ("drained", 0)
+
+
+def test_what_was_built_is_no_longer_looked_through_for_garbage() -> None:
+    with program(
+        """
+        import gc
+
+        async def tell():
+            while not gc.get_freeze_count():
+                await asyncio.sleep(0.01)
+            print("spared", gc.get_freeze_count() > 10_000, flush=True)
+            await asyncio.Event().wait()
+
+        life.background(tell(), name="teller")
+        """
+    ) as running:
+        until(running, "spared True")
