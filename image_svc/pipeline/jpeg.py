@@ -14,9 +14,13 @@ from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.headers.header import Header, Span, malformed, truncated
 
 _MESSAGE_BYTES: Final = 200  # JMSG_LENGTH_MAX of jpeglib.h
-# libjpeg can leave out what a half, a quarter or an eighth of the size does not show. No more than the picture then is
-# larger than what is wanted: the rest of the way is Lanczos.
-_DENOMINATORS: Final = (8, 4, 2, 1)
+# libjpeg can leave out what a half, a quarter or an eighth of the size does not show: it gives means of so many
+# samples, where Lanczos would have looked further. The rest of the way is Lanczos' own, and must be so long that this
+# cannot be seen any more: by so many times the picture is then to be larger than what is wanted, in each direction. On
+# photos full of detail, up to 0.47 dB and 0.003 of SSIM are lost against a whole decode there, and 0.1 dB elsewhere.
+_WAY_LEFT: Final = {8: 1.7, 4: 1.4, 2: 1.4}
+# And of colours that are stored coarser than the luminance, there must be so many samples for a pixel that is wanted.
+_COLOURS_LEFT: Final = 0.9
 _DETAILS_END: Final = 8
 
 
@@ -69,8 +73,7 @@ def reduced(data: mmap, header: Header, mode: str, size: Size) -> Image.Image:
     """
     if header.size is None or header.components is None:
         raise ValueError("the header is not that of a JPEG")
-    times = min(header.size[0] // size[0], header.size[1] // size[1])
-    denominator = next(each for each in _DENOMINATORS if times >= each or each == 1)
+    denominator = _denominator(header, size)
     spans = _without(header.details if denominator == _DETAILS_END else (), len(data))
     picture = Image.Image()._new(_imaging.new_block(mode, size))
     with native.lent(data) as file:
@@ -98,6 +101,17 @@ def reduced(data: mmap, header: Header, mode: str, size: Size) -> Image.Image:
     if order.missing:
         raise truncated()
     return picture
+
+
+def _denominator(header: Header, size: Size) -> int:
+    """By how much libjpeg may reduce, across and down, before our own filter goes on to `size`."""
+    full = header.size or size
+    for denominator, left in _WAY_LEFT.items():
+        ratios = [there / denominator / wanted for there, wanted in zip(full, size, strict=True)]
+        colours = [ratio / coarse for ratio, coarse in zip(ratios, header.coarsest, strict=True)]
+        if min(ratios) >= left and min(colours) >= _COLOURS_LEFT:
+            return denominator
+    return 1
 
 
 def _without(spans: Sequence[Span], size: int) -> list[Span]:

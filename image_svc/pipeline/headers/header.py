@@ -15,8 +15,9 @@ class Header:
     """What a file announces. `size` is set where the parser reads it; `stored_bytes_per_pixel` is what the decoder must
 
     hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `details` are where the
-    scans lie of which a JPEG shows nothing at an eighth of its size. `color` are code points of ITU-T H.273 for colour
-    primaries and transfer. In an `inverted` picture the largest grey is black, and its decoder does not know. `exif` is
+    scans lie of which a JPEG shows nothing at an eighth of its size, `coarsest` for how many pixels a sample of it
+    stands, across and down, where libjpeg shrinks it. `color` are code points of ITU-T H.273 for colour primaries and
+    transfer. In an `inverted` picture the largest grey is black, and its decoder does not know. `exif` is
     a PNG's, wherever it stands. Of a HEIC or AVIF only what lies in `crop` is to be shown: left, top, right and bottom,
     before it is turned.
     """
@@ -26,6 +27,7 @@ class Header:
     components: int | None = None
     stored_bytes_per_pixel: float = 0.0
     details: tuple[Span, ...] = ()
+    coarsest: tuple[float, float] = (1.0, 1.0)
     color: tuple[int, int] | None = None
     inverted: bool = False
     exif: bytes | None = None

@@ -33,13 +33,14 @@ _ALL_COEFFICIENTS: Final = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """A frame header (B.2.2). `full` are the components that are sampled as finely as any."""
+    """A frame header (B.2.2). `full` are the components that are sampled as finely as any; see `Header.coarsest`."""
 
     size: tuple[int, int]
     progressive: bool
     components: bytes
     full: frozenset[int]
     samples: float  # a pixel, over all components
+    coarsest: tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
         components=len(frame.components),
         # Decoded row by row, there are no coefficients to keep.
         stored_bytes_per_pixel=0.0 if one else frame.samples * _COEFFICIENT_BYTES,
+        coarsest=frame.coarsest,
         # Where the end marker is missing, all must be read to know that nothing else is.
         details=tuple(
             (marks[scan.mark], marks[scan.mark + 1])
@@ -175,7 +177,19 @@ def _frame(marker: int, segment: bytes) -> _Frame:
         components=names,
         full=frozenset(name for name, factor in zip(names, factors, strict=True) if factor == most),
         samples=sum(h * v for h, v in factors) / (most[0] * most[1]),
+        coarsest=_coarsest([(most[0] / h, most[1] / v) for h, v in factors]),
     )
+
+
+def _coarsest(pixels: list[tuple[float, float]]) -> tuple[float, float]:
+    """For how many pixels samples stand where libjpeg shrinks: it spares colours as long as it can halve both ways."""
+    across, down = 1.0, 1.0
+    for pair in pixels:
+        x, y = pair
+        while x % 2 == 0 and y % 2 == 0:
+            x, y = x / 2, y / 2
+        across, down = max(across, x), max(down, y)
+    return across, down
 
 
 def _scan(segment: bytes, frame: _Frame, mark: int) -> _Scan:

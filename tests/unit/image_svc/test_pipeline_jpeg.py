@@ -20,8 +20,9 @@ from image_svc.pipeline import codecs, headers, jpeg, native
 from image_svc.pipeline.headers import Header
 from image_svc.pipeline.types import Format, Reason, Rejected
 from image_svc.sandbox import Sandbox, SandboxError
+from tests.bench.imaging import quality
 from tests.fuzz import reducer
-from tests.support.developing import CAPS, drawn, encoded, psnr, run
+from tests.support.developing import CAPS, DATA, PHOTOS, drawn, encoded, picture, psnr, run
 
 # Horizontal and vertical factors of the components, as `cjpeg -sample` takes them (odd: what no camera writes).
 USUAL = ("1x1", "2x1", "1x2", "2x2")
@@ -47,7 +48,7 @@ LAYOUTS = {
 }
 # Parts of the size, across and down: whole, and such as libjpeg reduces by 1, 2, 4 and 8 of its own; and what likeness
 # to ask for, in dB. At an eighth libjpeg alone comes to 31 dB, because it rounds a picture's odd sides up.
-PARTS = {1.0: 50, 0.59: 44, 0.38: 41, 0.18: 38, 0.09: 33}
+PARTS = {1.0: 50, 0.59: 44, 0.35: 39, 0.17: 36, 0.07: 33}
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,25 @@ def test_a_photo_of_any_sampling_is_no_worse_than_what_libjpeg_shrinks(photo: Im
             assert psnr(ours, best) > min(usual - 0.5, 33), f"at {part}"
 
 
+@pytest.mark.parametrize("sampling", ["", "1x1", "2x1", "4x1"])
+@pytest.mark.parametrize("name", ["Samsung_SM-G935L_Galaxy_S7_Edge.jpg", "Landscape_6.jpg"])
+def test_no_size_loses_what_can_be_seen(name: str, sampling: str) -> None:
+    """Against the encoded variant of a whole decode: at most half a dB, and 0.005 of structural similarity."""
+    content = next(folder / name for folder in (PHOTOS, DATA) if (folder / name).exists()).read_bytes()
+    if sampling:
+        with Image.open(io.BytesIO(content)) as opened:
+            content = written(opened.convert("RGB").reduce(2), "-sample", sampling)
+    with Image.open(io.BytesIO(content)) as opened:
+        whole = opened.convert("RGB")
+    sides = (1280, 1000, 740, 640, 560, 500, 440, 370, 320, 256, 200, 128)
+    for side in (each for each in sides if each < whole.width):
+        ours = reduced(content, side / whole.width)
+        best = whole.resize(ours.size, Image.Resampling.LANCZOS)
+        there, here = (picture(encoded(each, "WEBP", quality=80, method=2)) for each in (best, ours))
+        assert quality.psnr(best, there) - quality.psnr(best, here) < 0.5, f"at {side}"
+        assert quality.ssim(best, there) - quality.ssim(best, here) < 0.005, f"at {side}"
+
+
 @pytest.mark.parametrize("mode", ["L", "CMYK", "RGB"])
 def test_components_without_common_colours_come_out_exactly_as_they_are(photo: Image.Image, mode: str) -> None:
     content = encoded(photo.convert(mode), "JPEG", quality=90, **({"keep_rgb": True} if mode == "RGB" else {}))
@@ -143,7 +163,7 @@ def test_an_eighth_reads_no_scan_that_it_does_not_show(photo: Image.Image) -> No
         for _, header in mapped(content):
             spared = sum(end - start for start, end in header.details)
         assert spared > len(content) * 0.4
-        for part in (0.09, 0.12, 0.18, 1.0):
+        for part in (0.07, 0.12, 0.18, 1.0):
             assert reduced(content, part).tobytes() == reduced(content, part, whole=True).tobytes()
 
 
@@ -155,7 +175,7 @@ def test_our_own_eighth_is_that_of_libjpeg(photo: Image.Image, options: dict[str
     for mode, subsampling, most in (("L", 0, 0), ("CMYK", 0, 0), ("RGB", 0, 0), ("RGB", 2, 6), ("RGB", 1, 0)):
         sampling = {"subsampling": subsampling} if mode == "RGB" else {}
         content = encoded(photo.convert(mode), "JPEG", **{"quality": 90, **options}, **sampling)
-        for part in (0.12, 0.07, 0.01):
+        for part in (0.07, 0.05, 0.01):
             ours = reduced(content, part)
             with reducer.by_libjpeg_alone():
                 theirs = reduced(content, part)
@@ -165,7 +185,7 @@ def test_our_own_eighth_is_that_of_libjpeg(photo: Image.Image, options: dict[str
 def test_what_is_missing_is_told_wherever_it_is_missing(photo: Image.Image) -> None:
     for options in ({}, {"progressive": True}, {"restart_marker_blocks": 5}):
         content = encoded(photo, "JPEG", **options)
-        for part in (1.0, 0.09):
+        for part in (1.0, 0.07):
             assert reduced(content[:-2], part).tobytes() == reduced(content, part).tobytes()  # an end marker alone
             assert truncated(content[:-30], part)
             # The last scan of a progressive one is not looked into where it would show nothing.
