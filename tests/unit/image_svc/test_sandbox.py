@@ -389,3 +389,21 @@ def test_the_command_develops_local_files(tmp_path_factory: pytest.TempPathFacto
     assert lines[1]["reason"] == "not_an_image"
     assert (folder / "out" / "good.thumb.webp").stat().st_size == lines[0]["variants"][0]["size"]
     assert done.returncode == 1
+
+
+def test_what_a_child_allocates_begins_where_a_huge_page_does() -> None:
+    """Where one page of a huge page's place is in use, the kernel gives all others one by one."""
+    program = (
+        "import ctypes; from image_svc.sandbox import helper; helper._warm_up(); helper._settle_memory();"
+        "libc = ctypes.CDLL(None); libc.malloc.restype = ctypes.c_size_t; libc.malloc.argtypes = [ctypes.c_size_t];"
+        "print(libc.malloc(3 << 20) % helper._HUGE_PAGE)"
+    )
+    answers = [
+        int(
+            subprocess.run(
+                [sys.executable, "-c", program], env=parent.ALLOCATOR, capture_output=True, check=True
+            ).stdout
+        )
+        for _ in range(3)
+    ]
+    assert max(answers) < 4096  # a small block or two may have come before it
