@@ -44,7 +44,7 @@ typedef struct {
     uint64_t start, end;
 } Span;
 
-/* What is asked for, and what came of it; as `jpeg.Order` has it. */
+/* What is asked for, and what came of it; as `jpeg._Order` has it. */
 typedef struct {
     const uint8_t *file;
     const Span *spans;
@@ -453,10 +453,11 @@ static void prepare(j_decompress_ptr info, const Order *order, Plane *planes, in
         double across = (double)order->width * component->h_samp_factor * size / (info->max_h_samp_factor * DCTSIZE);
         double down = (double)order->height * component->v_samp_factor * size / (info->max_v_samp_factor * DCTSIZE);
         double dull = dullness(DCTSIZE / size);
-        const Plane *before = n ? &planes[n - 1] : NULL;
-        if (before && before->width == plane->width && before->height == plane->height) {
-            plane->across = before->across;
-            plane->down = before->down;
+        const jpeg_component_info *before = component - 1;
+        if (n && before->h_samp_factor == component->h_samp_factor &&
+            before->v_samp_factor == component->v_samp_factor && before->DCT_scaled_size == size) {
+            plane->across = planes[n - 1].across; /* as those of the two differences are */
+            plane->down = planes[n - 1].down;
         } else {
             plane->across = filter(info, plane->width, across, order->out_width, 2, dull);
             plane->down = filter(info, plane->height, down, order->out_height, 1, dull);
