@@ -21,7 +21,7 @@ from pathlib import Path
 from deploy.images import bill
 
 # The AWS services that Darkroom's own code makes clients for; botocore ships 400.
-AWS_SERVICES = ("apigateway", "ecs", "s3", "secretsmanager", "sns", "sqs", "ssm", "sso", "sso-oidc", "sts")
+AWS_SERVICES = ("apigateway", "ecs", "s3", "secretsmanager", "ssm", "sso", "sso-oidc", "sts")
 # Parts of the standard library and of packages that no service runs. What of them is compiled would bring libraries
 # along: sqlite, Berkeley DB, readline, ncurses, Kerberos.
 UNUSED = (
