@@ -7,7 +7,7 @@ one; colour is converted after the first reduction, when there is less of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 
@@ -47,8 +47,13 @@ def develop(
         probe = inside(opened.upright, facts.PROBE_SIDE)
         sizes = sorted({probe, *(each.whole for each in plans)}, key=lambda whole: (-whole[0] * whole[1], whole))
         needed = (max(whole[0] for whole in sizes), max(whole[1] for whole in sizes))
-        copies = _copies(opened, pixels(opened, needed, size, caps), sizes)
-        small = copies[probe]
+        made: dict[int, Made] = {}
+        for size_, copy in _copies(opened, pixels(opened, needed, size, caps), sizes):
+            if size_ == probe:
+                small = copy
+            for place, each in enumerate(plans):
+                if each.whole == size_:
+                    made[place] = _variant(opened, each, copy, sinks[place])
         seen = Facts(
             format=opened.format,
             width=opened.upright[0],
@@ -58,23 +63,30 @@ def develop(
             color=facts.dominant_color(small),
             perceptual_hash=facts.perceptual_hash(small),
         )
-        made = tuple(_variant(opened, each, copies[each.whole], sink) for each, sink in zip(plans, sinks, strict=True))
-    return Result(seen, made)
+    return Result(seen, tuple(made[place] for place in range(len(plans))))
 
 
-def _copies(opened: Opened, stored: Image.Image, sizes: Sequence[Size]) -> dict[Size, Image.Image]:
+def _copies(opened: Opened, stored: Image.Image, sizes: Sequence[Size]) -> Iterator[tuple[Size, Image.Image]]:
     """An upright copy in sRGB for each size, the largest first, each from the smallest that serves.
 
-    An enlarged one serves nobody else: it has lost what lies between its pixels.
+    An enlarged one serves nobody else: it has lost what lies between its pixels. One that serves all who come is the
+    only one that is kept: what the others leave need not be cleared by the kernel again.
     """
     copies: dict[Size, Image.Image] = {}
-    for size in sizes:
+    source: Image.Image | None = stored
+    del stored
+    for number, size in enumerate(sizes):
         larger = [copy for copy in copies.values() if covers(copy.size, size) and covers(opened.upright, copy.size)]
-        if larger:
-            copies[size] = _resized(min(larger, key=lambda copy: copy.width * copy.height), size)
+        if source is not None and not larger:
+            copy = _first(opened, source, size)
         else:
-            copies[size] = _first(opened, stored, size)
-    return copies
+            copy = _resized(min(larger, key=lambda copy: copy.width * copy.height), size)
+        larger.clear()
+        if covers(opened.upright, size) and all(covers(size, other) for other in sizes[number + 1 :]):
+            copies.clear()
+            source = None
+        copies[size] = copy
+        yield size, copy
 
 
 def _first(opened: Opened, stored: Image.Image, size: Size) -> Image.Image:

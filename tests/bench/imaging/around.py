@@ -216,12 +216,14 @@ async def whole(running: Stack, worker: Service, photo: Path, count: int, bare: 
         lasted += time.monotonic() - started
         alone.append(bare(photo))
     added = [each.total - each.event - each.storage - own.wall for each, own in zip(times, alone, strict=True)]
+    pixels = statistics.median(each.cpu for each in alone)
+    beyond = statistics.median(each.children - own.cpu for each, own in zip(used, alone, strict=True))
     return Whole(
         worker=max(sum(each.worker for each in used) - idle[0] * lasted, 0) / count,
         helper=sum(each.helper for each in used) / count,
-        child=sum(each.children for each in used) / count,
+        child=pixels + beyond,  # of pairs, because a shared machine is now faster and now slower
         metadata=max(used_metadata - idle[1] * lasted, 0) / count,
-        pixels=statistics.mean(each.cpu for each in alone),
+        pixels=pixels,
         total=statistics.median(each.total for each in times),
         event=statistics.median(each.event for each in times),
         storage=statistics.median(each.storage for each in times),
