@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -35,6 +36,11 @@ _THERE: Final = frozenset({"PreconditionFailed", "412"})
 _BUSY: Final = frozenset({"ConditionalRequestConflict", "409"})
 _S3: Final = "S3"
 _SERVER_ERROR: Final = 500
+# Each piece of a photo that comes wakes this process, which costs more than reading it: a small one says that we are
+# faster than the network, and that more is to gather in the kernel meanwhile. From an emulator, four megabytes come in
+# 20 pieces instead of 60, for an eighth less CPU and no later.
+_MUCH: Final = 128 * 1024  # bytes; what aiohttp holds for a reader who is away, and half of what uvloop takes at once
+_GATHER: Final = 0.002  # seconds
 _UNQUOTED: Final = "/~"  # beside letters, digits and -._: https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
 
 
@@ -44,9 +50,11 @@ class _OpenOriginal:
         self._content = answer.content
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        with reaching(_S3):  # once: a photo comes in a hundred pieces. What the reader raises does not pass here
-            while chunk := await self._content.readany():  # what is there
+        with reaching(_S3):  # once: a photo comes in many pieces. What the reader raises does not pass here
+            while chunk := (await self._content.readchunk())[0]:
                 yield chunk
+                if len(chunk) < _MUCH and not self._content.is_eof():
+                    await asyncio.sleep(_GATHER)
 
 
 class S3ObjectStore:
