@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -187,3 +188,33 @@ def test_what_was_built_is_no_longer_looked_through_for_garbage() -> None:
         """
     ) as running:
         until(running, "spared True")
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc's")
+def test_memory_that_bodies_leave_serves_the_next_ones() -> None:
+    """Else the kernel takes it back and clears it again: 75 pages for each of these."""
+    with program(
+        """
+        import resource
+
+        def transit():
+            bodies = [b"x" * 300_000 for _ in range(4)]
+
+        def faults():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+        async def watch():
+            await asyncio.sleep(0.1)  # it is ready
+            transit()
+            before = faults()
+            for _ in range(20):
+                transit()
+            print(faults() - before)
+            print("seen", flush=True)
+            await asyncio.Event().wait()
+
+        life.background(watch(), name="watch")
+        """
+    ) as running:
+        *_, faults, _ = until(running, "seen")
+        assert int(faults) < 300
