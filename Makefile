@@ -56,7 +56,7 @@ demo: setup ## the main job on real photographs; writes .local/demo/index.html
 .PHONY: test lint format types gates gates-setup bench-likeness bench-api memory
 test: gates-setup lint types ## lint, format, types, import contracts, then all tests (T=path for some)
 	@echo "== tests"
-	@$(PY) -m pytest -q $(T)
+	@$(PY) -m pytest -q $(or $(T),-n 2 --dist loadscope)
 
 lint: setup ## ruff: rules and format; import contracts
 	@echo "== lint"
