@@ -15,6 +15,7 @@
 
 enum {
     LOOK = 13,  /* bits that a table of steps is asked with: its 32 KB find room in a processor's nearest cache */
+    MOST = 18,  /* and that one passes over: three of them are filled in at once */
     NEAR = 10,  /* and one of single numbers: 4 KB */
     BLOCKS = 10 /* of an MCU, at most (B.2.3) */
 };
@@ -41,9 +42,24 @@ typedef struct {
     int32_t count; /* of them; below zero where more were taken than there are */
 } Reader;
 
+enum { NOTHING, ACROSS, DOWN, BOTH, WAYS };
+
+/* What a coefficient adds to the means of a block's quarters, in fractions of 16 bits, and how. */
+typedef struct {
+    int32_t weight[64];
+    uint8_t way[64];
+} Means;
+
+/* One of an MCU's. */
 typedef struct {
     const Code *dc, *ac;
-    int32_t component, across, down; /* the block's place in its MCU */
+    const Means *means;
+    int32_t *before; /* the mean of the component's last block, in its steps (F.2.1.3.1) */
+    uint8_t *at;     /* where its means go, in the first MCU; from there */
+    size_t next;     /* to the place in the next MCU, */
+    size_t below;    /* in the one below, */
+    size_t bytes;    /* and to the next line */
+    int32_t halved;  /* two by two means of it are wanted, and not one */
 } Block;
 
 int darkroom_eighth_knows(j_decompress_ptr info) {
@@ -176,7 +192,7 @@ static void look_ahead(Code *code) {
         while (!ended && bits < LOOK && passed < 64) {
             uint32_t found = code->symbols[left & ((1 << LOOK) - 1)];
             uint32_t length = found >> 8, size = found & 15, run = (found & BYTE) >> 4;
-            if (!found || bits + length > LOOK) break;
+            if (!found || bits + length > LOOK || bits + length + size > MOST) break;
             bits += length + size;
             if (size || run == 15)
                 passed += run + 1;
@@ -194,7 +210,7 @@ static void look_ahead(Code *code) {
 static inline int pass(Reader *r, const Code *code) {
     for (uint32_t k = 1; k < 64;) {
         fill(r);
-        for (int twice = 0; twice < 2; twice++) { /* of at most 27 bits each */
+        for (int n = 0; n < 3; n++) { /* of at most 18 bits each */
             Step step = code->steps[r->bits >> (64 - LOOK)];
             uint32_t passed = k + (step >> PASSED & BYTE), ended = step >> ENDED;
             if (!step || passed + ended > 64) goto one; /* after the last one nothing says that it was */
@@ -216,14 +232,6 @@ static inline int pass(Reader *r, const Code *code) {
     }
     return 1;
 }
-
-/* What a coefficient adds to the means of a block's quarters, in fractions of 16 bits, and how: */
-enum { NOTHING, ACROSS, DOWN, BOTH, WAYS };
-
-typedef struct {
-    int32_t weight[64];
-    uint8_t way[64];
-} Means;
 
 static Means means(const UINT16 *quantisers) {
     Means m = {0};
@@ -279,11 +287,34 @@ static int restart(Reader *r, int32_t number) {
     return 1;
 }
 
+/* One block: its means. 0 where it is none. */
+static inline int decode(Reader *r, const Block *block, uint8_t *at) {
+    int32_t run, number;
+    if (!pair(r, block->dc, &run, &number) || run) return 0;
+    int32_t before = *block->before + number;
+    if (before < -65536 || before > 65536) return 0;
+    *block->before = before;
+    const Means *m = block->means;
+    int64_t mean = (int64_t)before * m->weight[0];
+    if (!block->halved) {
+        if (!pass(r, block->ac)) return 0;
+        at[0] = sample(mean);
+    } else {
+        int64_t add[WAYS] = {0};
+        if (!halves(r, block->ac, m, add)) return 0;
+        at[0] = sample(mean + add[ACROSS] + add[DOWN] + add[BOTH]);
+        at[1] = sample(mean - add[ACROSS] + add[DOWN] - add[BOTH]);
+        at[block->bytes] = sample(mean + add[ACROSS] - add[DOWN] - add[BOTH]);
+        at[block->bytes + 1] = sample(mean - add[ACROSS] - add[DOWN] + add[BOTH]);
+    }
+    return r->count >= 0;
+}
+
 int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, const Eighth *to) {
-    int32_t components = info->num_components, count = 0;
+    int32_t components = info->num_components, count = 0, before[4] = {0};
     Block blocks[BLOCKS];
     Means all[4];
-    int32_t across = 1, down = 1; /* MCUs */
+    uint32_t across = 1, down = 1; /* MCUs */
     Code *codes[2][NUM_HUFF_TBLS] = {{0}};
     for (int32_t n = 0; n < components; n++) {
         const jpeg_component_info *c = &info->comp_info[n];
@@ -300,24 +331,34 @@ int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, con
             if (kind) look_ahead(code);
             codes[kind][number] = code;
         }
-        int32_t h = components == 1 ? 1 : c->h_samp_factor, v = components == 1 ? 1 : c->v_samp_factor;
-        for (int32_t y = 0; y < v; y++)
-            for (int32_t x = 0; x < h; x++)
-                blocks[count++] = (Block){codes[0][c->dc_tbl_no], codes[1][c->ac_tbl_no], n, x, y};
-        across = (int32_t)(c->width_in_blocks + (JDIMENSION)h - 1) / h;
-        down = (int32_t)(c->height_in_blocks + (JDIMENSION)v - 1) / v;
+        size_t h = components == 1 ? 1 : (size_t)c->h_samp_factor, v = components == 1 ? 1 : (size_t)c->v_samp_factor;
+        size_t scaled = (size_t)c->DCT_scaled_size, bytes = to[n].bytes;
+        for (size_t y = 0; y < v; y++)
+            for (size_t x = 0; x < h; x++)
+                blocks[count++] = (Block){
+                    .dc = codes[0][c->dc_tbl_no],
+                    .ac = codes[1][c->ac_tbl_no],
+                    .means = &all[n],
+                    .before = &before[n],
+                    .at = to[n].samples + (y * bytes + x) * scaled,
+                    .next = h * scaled,
+                    .below = v * scaled * bytes,
+                    .bytes = bytes,
+                    .halved = scaled == 2,
+                };
+        across = (c->width_in_blocks + (uint32_t)h - 1) / (uint32_t)h;
+        down = (c->height_in_blocks + (uint32_t)v - 1) / (uint32_t)v;
     }
     if (components > 1) {
-        across = (int32_t)((info->image_width + (JDIMENSION)(8 * info->max_h_samp_factor) - 1) /
-                           (JDIMENSION)(8 * info->max_h_samp_factor));
-        down = (int32_t)((info->image_height + (JDIMENSION)(8 * info->max_v_samp_factor) - 1) /
-                         (JDIMENSION)(8 * info->max_v_samp_factor));
+        uint32_t width = 8 * (uint32_t)info->max_h_samp_factor, height = 8 * (uint32_t)info->max_v_samp_factor;
+        across = (info->image_width + width - 1) / width;
+        down = (info->image_height + height - 1) / height;
     }
     Reader r = {data, data + size, 0, 0};
-    int32_t before[4] = {0}, restarts = 0;
+    int32_t restarts = 0;
     uint32_t left = info->restart_interval;
-    for (int32_t y = 0; y < down; y++) {
-        for (int32_t x = 0; x < across; x++) {
+    for (uint32_t y = 0; y < down; y++) {
+        for (uint32_t x = 0; x < across; x++) {
             if (info->restart_interval) {
                 if (!left) {
                     if (!restart(&r, restarts++ & 7)) return 0;
@@ -328,30 +369,7 @@ int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, con
             }
             for (int32_t n = 0; n < count; n++) {
                 const Block *block = &blocks[n];
-                const jpeg_component_info *c = &info->comp_info[block->component];
-                int32_t run, number;
-                if (!pair(&r, block->dc, &run, &number) || run) return 0;
-                before[block->component] += number;
-                if (before[block->component] < -65536 || before[block->component] > 65536) return 0;
-                const Means *m = &all[block->component];
-                int64_t mean = (int64_t)before[block->component] * m->weight[0];
-                int32_t h = components == 1 ? 1 : c->h_samp_factor, v = components == 1 ? 1 : c->v_samp_factor;
-                const Eighth *place = &to[block->component];
-                size_t scaled = (size_t)c->DCT_scaled_size;
-                uint8_t *at = place->samples + (size_t)(y * v + block->down) * scaled * place->bytes +
-                              (size_t)(x * h + block->across) * scaled;
-                if (scaled == 1) {
-                    if (!pass(&r, block->ac)) return 0;
-                    at[0] = sample(mean);
-                } else {
-                    int64_t add[WAYS] = {0};
-                    if (!halves(&r, block->ac, m, add)) return 0;
-                    at[0] = sample(mean + add[ACROSS] + add[DOWN] + add[BOTH]);
-                    at[1] = sample(mean - add[ACROSS] + add[DOWN] - add[BOTH]);
-                    at[place->bytes] = sample(mean + add[ACROSS] - add[DOWN] - add[BOTH]);
-                    at[place->bytes + 1] = sample(mean - add[ACROSS] - add[DOWN] + add[BOTH]);
-                }
-                if (r.count < 0) return 0;
+                if (!decode(&r, block, block->at + y * block->below + x * block->next)) return 0;
             }
         }
     }

@@ -149,15 +149,21 @@ static double lanczos(double x) {
     return square * (3.0 - 4.0 * square) / (LANCZOS * t * t);
 }
 
-/* What a sample at a distance of `x` weighs, in a filter that is `wide` times as wide as Lanczos' own. libjpeg's halves,
- * quarters and eighths are means of 2, 4 and 8 samples, which are a little dull: `dull` of each neighbour is taken away
- * again. */
-static double weight(double x, double wide, double dull) {
-    return (1.0 + 2.0 * dull) * lanczos(x / wide) - dull * (lanczos((x - 1.0) / wide) + lanczos((x + 1.0) / wide));
-}
-
 /* Of a mean of so many samples: its frequencies sink by 1 - (pi f)^2 / 6 (1 - 1 / n^2); this raises them by as much. */
 static double dullness(int32_t samples) { return (1.0 - 1.0 / ((double)samples * samples)) / 24.0; }
+
+/* What samples weigh from a distance of `x` on, in a filter that is `wide` times as wide as Lanczos' own. libjpeg's
+ * halves, quarters and eighths are means of 2, 4 and 8 samples, which are a little dull: `dull` of each neighbour is
+ * taken away again. */
+static void weigh(double *to, int32_t count, double x, double wide, double dull) {
+    double before = lanczos((x - 1.0) / wide), here = lanczos(x / wide);
+    for (int32_t n = 0; n < count; n++) {
+        double after = lanczos((x + n + 1.0) / wide);
+        to[n] = (1.0 + 2.0 * dull) * here - dull * (before + after);
+        before = here;
+        here = after;
+    }
+}
 
 static double linear(double x) { return fabs(x) < 1.0 ? 1.0 - fabs(x) : 0.0; }
 
@@ -186,9 +192,12 @@ static Filter filter(j_decompress_ptr info, int32_t samples, double extent, int3
         first = first < 0 ? 0 : first > samples - 1 ? samples - 1 : first;
         last = last > samples ? samples : last <= first ? first + 1 : last;
         if (last - first > most) last = first + most;
-        for (int32_t from = first; from < last; from++)
-            sum += exact[from - first] =
-                scale < 1.0 ? linear(from - centre + 0.5) : weight(from - centre + 0.5, wide, dull);
+        double x = first - centre + 0.5;
+        if (scale < 1.0)
+            for (int32_t n = 0; n < last - first; n++) exact[n] = linear(x + n);
+        else
+            weigh(exact, last - first, x, wide, dull);
+        for (int32_t n = 0; n < last - first; n++) sum += exact[n];
         if (sum < 1e-6) { /* beyond the last sample there is none but it */
             sum = exact[last - first - 1] = 1.0;
             for (int32_t n = 0; n < last - first - 1; n++) exact[n] = 0.0;

@@ -51,7 +51,7 @@ def main() -> None:
         by_name = {photo.name: photo for photo in photos}
         for kind in ("24mp-jpeg", "24mp-progressive"):
             if photo := by_name.get(kind):
-                found.append(targets.thumbnail(bench.thumbnail_alone(photo, options.rounds), photo))
+                found.append(targets.thumbnail(bench.thumbnail_alone(photo), photo))
         around, large = None, by_name.get("24mp-jpeg")
         if large and (usual := by_name.get("12mp-jpeg")):
             Path(name).chmod(0o755)  # PostgreSQL does not run as root
