@@ -129,8 +129,7 @@ _FALLBACK_ACTIONS = 3
 
 
 def _service_plan(inputs: Inputs, target: Target, months: list[Month], now: datetime) -> ServicePlan:
-    # A calendar that has run out still says what a peak looks like: this month's, holidays unknown.
-    reference = months or [(now.year, now.month)]
+    reference = _a_year(months, (now.year, now.month))
     floor = floor_level(inputs, target, reference)
     whole = course(inputs, target, months)
     needs = [level for month in reference for day in hourly_needs(inputs, target, month).values() for level in day]
@@ -186,6 +185,17 @@ def _service_plan(inputs: Inputs, target: Target, months: list[Month], now: date
         maximum=maximum * unit,
         actions=tuple(actions),
     )
+
+
+def _a_year(known: list[Month], present: Month) -> list[Month]:
+    """The known months, at least twelve: a calendar that has run out still says what peaks look like, holidays unknown,
+    and the fewer days a month has to work in, the higher are they.
+    """
+    months = list(known) or [present]
+    while len(months) < 12:
+        year, month = months[-1]
+        months.append((year, month + 1) if month < 12 else (year + 1, 1))
+    return months
 
 
 def _clock(moment: time) -> str:

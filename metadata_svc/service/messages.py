@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -17,10 +17,14 @@ from metadata_svc.domain.keys import original_key
 from metadata_svc.rows import tags_of, unsigned, variants_of
 from runtime.errors import DarkroomError, Kind
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def timestamp(moment: datetime) -> Timestamp:
-    """A time with a zone, exactly: no float on the way below the second."""
-    return Timestamp(seconds=int(moment.timestamp()), nanos=moment.microsecond * 1000)
+    """A time with a zone, exactly: no float on the way, which would round some up to another second."""
+    found = Timestamp()
+    _set(found, moment)
+    return found
 
 
 def duration(length: timedelta) -> Duration:
@@ -98,8 +102,9 @@ def fill(image: pb.Image, row: Mapping[str, Any]) -> None:
 
 
 def _set(stamp: Timestamp, moment: datetime) -> None:
-    stamp.seconds = int(moment.timestamp())
-    stamp.nanos = moment.microsecond * 1000
+    since = moment - _EPOCH
+    stamp.seconds = since.days * 86_400 + since.seconds
+    stamp.nanos = since.microseconds * 1000
 
 
 def image_of(image: Image) -> pb.Image:

@@ -242,6 +242,12 @@ def test_whatever_the_forecast_and_the_day_of_deployment_the_plan_covers_its_fir
     assert_covered(inputs, plan, [following])
 
 
+def test_where_no_month_is_known_the_shortest_of_the_next_ones_is_covered() -> None:
+    inputs = volume(1_623_456, 3.0)  # of which March, with more days to work in, needs a task less than April
+    plan = build(inputs, datetime(2028, 3, 1, 0, 30, tzinfo=SEOUL))
+    assert_covered(inputs, plan, [(2028, month) for month in range(3, 13)])
+
+
 @given(load_=st.floats(0, 500), more=st.floats(0, 100), minimum=st.integers(1, 5))
 def test_more_load_never_needs_fewer_tasks(load_: float, more: float, minimum: int) -> None:
     sizing = INPUTS.policy.sizing
