@@ -30,7 +30,7 @@ def main() -> None:
     """Command line; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="make bench-imaging", description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--images", type=int, default=20, help="one at a time through a worker")
+    parser.add_argument("--images", type=int, default=40, help="one at a time through a worker")
     parser.add_argument("--backlog", type=int, default=120, help="waiting when a worker starts")
     parser.add_argument("--photos", default="", metavar="NAMES", help="separated by commas; default: all")
     parser.add_argument("--engines", default="", metavar="NAMES", help="separated by commas; default: all")
@@ -55,11 +55,10 @@ def main() -> None:
         around, large = None, by_name.get("24mp-jpeg")
         if large and (usual := by_name.get("12mp-jpeg")):
             Path(name).chmod(0o755)  # PostgreSQL does not run as root
-            with bench.bare() as bare:
-                measured = measure_around(
-                    Path(name), usual.file, large.file, count=options.images, waiting=options.backlog, bare=bare
-                )
-                around = uvloop.run(measured)
+            measured = measure_around(
+                Path(name), usual.file, large.file, count=options.images, waiting=options.backlog, bare=bench.bare
+            )
+            around = uvloop.run(measured)
             found += targets.around(around, usual.title, large.title)
     print(report.rates(results, photos))
     print()

@@ -11,9 +11,9 @@ import hashlib
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -45,6 +45,7 @@ from tests.support.postgres import Database
 _LEASE: Final = 30.0
 _TIDY: Final = 0.05
 _LOOK: Final = 0.05  # seconds between two looks at the worker's log
+_LOTS: Final = 6  # workers, and processes that they are compared with
 _POLL: Final = 0.004  # seconds between two looks at an image's state, or at the worker's memory
 QUEUE, GET, HASH, SANDBOX, PUT, RPC = (
     "queue: receive, delete",
@@ -55,6 +56,9 @@ QUEUE, GET, HASH, SANDBOX, PUT, RPC = (
     "gRPC: begin, finish",
 )
 _PARTS: Final = (QUEUE, GET, HASH, SANDBOX, PUT, RPC)
+
+
+Bare = Callable[[], AbstractContextManager[Callable[[Path], Taken]]]
 
 
 @dataclass(frozen=True)
@@ -192,44 +196,93 @@ async def parts(running: Stack, photo: Path, count: int) -> dict[str, float]:
         return {part: statistics.median(values[2:]) for part, values in steps.cpu.items()}
 
 
-async def whole(running: Stack, worker: Service, photo: Path, count: int, bare: Callable[[Path], Taken]) -> Whole:
+@dataclass
+class _Samples:
+    """Of images that went through workers, one by one: CPU seconds of the processes, and what else was seen."""
+
+    worker: list[float] = field(default_factory=list)
+    helper: list[float] = field(default_factory=list)
+    metadata: list[float] = field(default_factory=list)
+    children: list[float] = field(default_factory=list)
+    times: list[_Times] = field(default_factory=list)
+    alone: list[Taken] = field(default_factory=list)
+
+
+async def whole(running: Stack, photo: Path, count: int, bare: Bare) -> Whole:
     """One image at a time through a running worker; what its processes use when nothing comes is taken off.
 
-    `bare` develops a photo in process: after each image, so that both meet the same machine.
+    `bare` gives a process that develops a photo: after each image and on the same core, so that both meet the same
+    machine. Several of both one after the other, each on the next core, because where its memory came to lie makes a
+    process some percent faster or slower for all its life, and a helper's children with it.
     """
+    taken = _Samples()
+    cores = sorted(os.sched_getaffinity(0))
+    for lot in range(_LOTS):
+        with ExitStack() as processes:
+            with _on(cores[lot % len(cores)]):
+                worker = await running.worker(receive_wait_seconds=5)
+                alone = processes.enter_context(bare())
+            images = count * (lot + 1) // _LOTS - count * lot // _LOTS
+            await _sampled(taken, _Lot(running, worker, alone), photo, images)
+            await worker.stop()
+    pairs = list(zip(taken.times, taken.alone, strict=True))
+    pixels = statistics.median(each.cpu for each in taken.alone)
+    beyond = statistics.median(spent - own.cpu for spent, own in zip(taken.children, taken.alone, strict=True))
+    return Whole(
+        worker=statistics.median(taken.worker),
+        helper=statistics.median(taken.helper),
+        child=pixels + beyond,  # of pairs, because a shared machine is now faster and now slower
+        metadata=statistics.median(taken.metadata),
+        pixels=pixels,
+        total=statistics.median(each.total for each in taken.times),
+        event=statistics.median(each.event for each in taken.times),
+        storage=statistics.median(each.storage for each in taken.times),
+        bare=statistics.median(each.wall for each in taken.alone),
+        added=statistics.median(each.total - each.event - each.storage - own.wall for each, own in pairs),
+    )
+
+
+@contextmanager
+def _on(core: int) -> Iterator[None]:
+    """Processes that start in this block stay on a core, and those that they start, too."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@dataclass(frozen=True)
+class _Lot:
+    running: Stack
+    worker: Service
+    bare: Callable[[Path], Taken]
+
+
+async def _sampled(to: _Samples, lot: _Lot, photo: Path, count: int) -> None:
+    """Adds so many images of one worker and one bare process."""
+    running, worker, bare = lot.running, lot.worker, lot.bare
     content = photo.read_bytes()
     assert running.metadata_service is not None
     pids = worker.process.pid, running.metadata_service.process.pid
     for _ in range(3):
         await _through(running, content)
+    bare(photo)
     idle = await _idle(pids)
-    used, used_metadata, lasted = [], 0.0, 0.0
-    times, alone = [], []
     for _ in range(count):
         image = await running.register(content)
         before, before_metadata = accounts.spent(pids[0]), accounts.times(pids[1])[0]
         started = time.monotonic()
-        times.append(await _timed(running, worker, content, image))
+        to.times.append(await _timed(running, worker, content, image))
         await asyncio.sleep(_TIDY)  # the message's deletion, and what follows the commit
-        used.append(accounts.spent(pids[0]) - before)
-        used_metadata += accounts.times(pids[1])[0] - before_metadata
-        lasted += time.monotonic() - started
-        alone.append(bare(photo))
-    added = [each.total - each.event - each.storage - own.wall for each, own in zip(times, alone, strict=True)]
-    pixels = statistics.median(each.cpu for each in alone)
-    beyond = statistics.median(each.children - own.cpu for each, own in zip(used, alone, strict=True))
-    return Whole(
-        worker=max(sum(each.worker for each in used) - idle[0] * lasted, 0) / count,
-        helper=sum(each.helper for each in used) / count,
-        child=pixels + beyond,  # of pairs, because a shared machine is now faster and now slower
-        metadata=max(used_metadata - idle[1] * lasted, 0) / count,
-        pixels=pixels,
-        total=statistics.median(each.total for each in times),
-        event=statistics.median(each.event for each in times),
-        storage=statistics.median(each.storage for each in times),
-        bare=statistics.median(each.wall for each in alone),
-        added=statistics.median(added),
-    )
+        spent = accounts.spent(pids[0]) - before
+        lasted = time.monotonic() - started
+        to.worker.append(spent.worker - idle[0] * lasted)
+        to.helper.append(spent.helper)
+        to.metadata.append(accounts.times(pids[1])[0] - before_metadata - idle[1] * lasted)
+        to.children.append(spent.children)
+        to.alone.append(bare(photo))
 
 
 @dataclass(frozen=True)
@@ -248,6 +301,8 @@ async def _timed(running: Stack, worker: Service, content: bytes, image: pb.Imag
     await running.place.s3.put_object(Bucket=running.place.incoming, Key=image.original_key, Body=content)
     answered = time.time()  # all clocks are this machine's
     async with asyncio.timeout(60):
+        while image.id.encode() not in worker.log.read_bytes():  # cheaply, beside what is measured
+            await asyncio.sleep(_LOOK)
         while not (lines := [line for line in worker.events("image ready") if line["image_id"] == image.id]):
             await asyncio.sleep(_LOOK)
     (line,) = lines
@@ -269,7 +324,7 @@ async def _through(running: Stack, content: bytes) -> None:
         await asyncio.sleep(_POLL)
 
 
-async def _idle(pids: tuple[int, int], seconds: float = 5.0) -> tuple[float, float]:
+async def _idle(pids: tuple[int, int], seconds: float = 4.0) -> tuple[float, float]:
     """CPU seconds a second of each process when nothing comes."""
     before = [accounts.times(pid)[0] for pid in pids]
     await asyncio.sleep(seconds)
@@ -341,16 +396,14 @@ class Around:
     drained: Drained
 
 
-async def measured(
-    folder: Path, photo: Path, large: Path, *, count: int, waiting: int, bare: Callable[[Path], Taken]
-) -> Around:
+async def measured(folder: Path, photo: Path, large: Path, *, count: int, waiting: int, bare: Bare) -> Around:
     """Measures `count` images one at a time and a backlog of `waiting`; memory with the `large` photo."""
     async with world(folder) as running:
         say("around the pixels: step by step")
         steps = await parts(running, photo, count)
-        say("around the pixels: a worker, one photo at a time")
+        say("around the pixels: workers, one photo at a time")
+        one_by_one = await whole(running, photo, count, bare)
         worker = await running.worker(receive_wait_seconds=5)
-        one_by_one = await whole(running, worker, photo, count, bare)
         most = await memory(running, worker, large, 5)
         await worker.stop()
         say("around the pixels: a backlog")
