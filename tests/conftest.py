@@ -7,18 +7,17 @@ from xdist.scheduler import LoadScopeScheduling
 
 pytest_plugins = ["tests.support.cluster", "tests.support.localstack", "tests.support.postgres"]
 
-_ASK_FOR_SERVERS = {"e2e", "emulator", "integration"}
+_SHARE_SERVERS = {"emulator", "integration"}
 
 
 class _Folders(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
-    """What each process of `make test` takes next: all that ask for servers, which start once, or a folder of others.
-
-    The former wait more than they compute, and the latter need not wait with them.
+    """What each process of `make test` takes next: the tests that share servers, which start once; those that share a
+    cluster; or a folder of others. The first wait more than they compute, and the others need not wait with them.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         kind, folder = nodeid.split("/")[1:3]
-        return "servers" if kind in _ASK_FOR_SERVERS else f"{kind}/{folder}" if kind == "unit" else kind
+        return "servers" if kind in _SHARE_SERVERS else f"{kind}/{folder}" if kind == "unit" else kind
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
