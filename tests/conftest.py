@@ -16,8 +16,9 @@ class _Folders(LoadScopeScheduling):  # type: ignore[misc]  # it has no types
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        kind, folder = nodeid.split("/")[1:3]
-        return "servers" if kind in _SHARE_SERVERS else f"{kind}/{folder}" if kind == "unit" else kind
+        folder = nodeid.partition("::")[0].rpartition("/")[0]
+        kind = folder.removeprefix("tests/").partition("/")[0]
+        return "servers" if kind in _SHARE_SERVERS else folder if kind == "unit" else kind
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:

@@ -39,7 +39,7 @@ def strategies(inputs: Inputs, month: Month) -> tuple[Strategy, ...]:
     floor = floor_level(inputs, worker, months)
     peak = max(level for levels in hourly_needs(inputs, worker, month).values() for level in levels)
     maximum = max(peak, round(peak * inputs.policy.sizing.max_over_peak))
-    whole = course(inputs, worker, months)
+    whole = course(inputs, worker, months, floor)
     begin, end = (datetime.combine(date(*m, 1), time()) for m in (month, next_month(*month)))
     changes = [((c.at - begin) / timedelta(seconds=1), c.level) for c in whole if begin < c.at < end]
     return (

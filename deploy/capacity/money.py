@@ -63,7 +63,7 @@ def level_hours(inputs: Inputs, target: Target, month: Month) -> float:
     """The planned minimum of a target over a month, in its unit and hours: task hours, ACU hours of one instance."""
     months = [_previous(month), month]
     floor = floor_level(inputs, target, months)
-    whole = course(inputs, target, months)
+    whole = course(inputs, target, months, floor)
     begin, end = (datetime.combine(date(*m, 1), time()) for m in (month, next_month(*month)))
     inside = [change for change in whole if begin < change.at < end]
     edges = [Change(begin, level_at(whole, floor, begin)), *inside, Change(end, floor)]

@@ -83,9 +83,10 @@ def floor_level(inputs: Inputs, target: Target, months: list[Month]) -> int:
     return level
 
 
-def course(inputs: Inputs, target: Target, months: list[Month]) -> list[Change]:
-    """Every change of the minimum around the months' peaks, with lead and lag; as few steps as AWS's limit asks for."""
-    floor = floor_level(inputs, target, months)
+def course(inputs: Inputs, target: Target, months: list[Month], floor: int) -> list[Change]:
+    """Every change of the minimum from its floor around the months' peaks, with lead and lag; as few steps as AWS's
+    limit asks for.
+    """
     lead, lag = timedelta(minutes=target.lead_minutes), timedelta(minutes=inputs.policy.sizing.lag_minutes)
     for steps in range(inputs.policy.sizing.steps_per_day, 0, -1):
         found = changes(list(_spans(inputs, target, months, steps)), floor, lead, lag)
@@ -131,7 +132,7 @@ _FALLBACK_ACTIONS = 3
 def _service_plan(inputs: Inputs, target: Target, months: list[Month], now: datetime) -> ServicePlan:
     reference = _a_year(months, (now.year, now.month))
     floor = floor_level(inputs, target, reference)
-    whole = course(inputs, target, months)
+    whole = course(inputs, target, months, floor)
     needs = [level for month in reference for day in hourly_needs(inputs, target, month).values() for level in day]
     peak = max([floor, *needs])
     maximum = ceil(peak * inputs.policy.sizing.max_over_peak)

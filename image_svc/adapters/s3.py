@@ -51,7 +51,7 @@ class _OpenOriginal:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         with reaching(_S3):  # once: a photo comes in many pieces. What the reader raises does not pass here
-            while chunk := (await self._content.readchunk())[0]:
+            while chunk := (await self._content.readchunk())[0]:  # its length is known: an empty one is its end
                 yield chunk
                 if len(chunk) < _MUCH and not self._content.is_eof():
                     await asyncio.sleep(_GATHER)

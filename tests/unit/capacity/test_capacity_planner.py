@@ -248,6 +248,14 @@ def test_where_no_month_is_known_the_shortest_of_the_next_ones_is_covered() -> N
     assert_covered(inputs, plan, [(2028, month) for month in range(3, 13)])
 
 
+@pytest.mark.parametrize("month", [(2027, 6), (2027, 12), (2028, 1), (2028, 2)])
+def test_where_few_months_are_known_the_floor_is_that_of_those_after_them(month: tuple[int, int]) -> None:
+    inputs = volume(42_000_000, 3.0)
+    plan = build(inputs, datetime(*month, 5, 9, 30, tzinfo=SEOUL))
+    verify(inputs, plan)
+    assert_covered(inputs, plan, [month, *((2028, after) for after in range(3, 13))])
+
+
 @given(load_=st.floats(0, 500), more=st.floats(0, 100), minimum=st.integers(1, 5))
 def test_more_load_never_needs_fewer_tasks(load_: float, more: float, minimum: int) -> None:
     sizing = INPUTS.policy.sizing
