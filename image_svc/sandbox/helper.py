@@ -6,6 +6,7 @@ decides nothing: it forks, kills when told to, and reports how a child ended.
 
 from __future__ import annotations
 
+import array
 import contextlib
 import ctypes
 import gc
@@ -41,6 +42,8 @@ class Helper:
 
     def __init__(self, parent: socket.socket) -> None:
         self._parent = parent
+        # Made before `_settle_memory`: one that came with each order would lie where children's pictures begin.
+        self._order = bytearray(LARGEST)
         self._filter = seccomp.program()
         self._children: dict[int, int] = {}  # job by process
         self._selector = selectors.DefaultSelector()
@@ -63,10 +66,11 @@ class Helper:
             self._reap()
 
     def _take(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._parent, LARGEST, _MOST_DESCRIPTORS)
-        if not data:
+        size, descriptors = _received(self._parent, self._order)
+        if not size:
             return False
-        order = _orders.decode(data)
+        with memoryview(self._order) as message:
+            order = _orders.decode(message[:size])
         if order.job is not None:
             self._fork(order.job, descriptors)
         elif order.kill is not None:
@@ -105,6 +109,16 @@ class Helper:
 
     def _report(self, ended: Ended) -> None:
         self._parent.send(msgspec.json.encode(Report(ended=ended)))
+
+
+def _received(parent: socket.socket, into: bytearray) -> tuple[int, list[int]]:
+    """A message's bytes, 0 at the parent's end, and the descriptors that came with it."""
+    numbers = array.array("i")
+    size, ancillary, _, _ = parent.recvmsg_into([into], socket.CMSG_SPACE(_MOST_DESCRIPTORS * numbers.itemsize))
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            numbers.frombytes(data[: len(data) - len(data) % numbers.itemsize])
+    return size, numbers.tolist()
 
 
 def _warm_up() -> None:
