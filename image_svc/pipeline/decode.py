@@ -13,7 +13,6 @@ from typing import Any, Final
 import pillow_heif
 from PIL import Image, ImageChops, PngImagePlugin, TiffImagePlugin
 from PIL.GifImagePlugin import GifImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -24,7 +23,7 @@ from image_svc.pipeline import jpeg, spaces
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
-from image_svc.pipeline.headers import Header, gif, inspect, png
+from image_svc.pipeline.headers import Header, exif, gif, inspect, png
 from image_svc.pipeline.memory import peak_bytes
 from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
 from image_svc.pipeline.types import Format, Reason, Rejected
@@ -42,10 +41,9 @@ TiffImagePlugin.READ_LIBTIFF = True
 # 16-bit grey of either byte order, white first. Pillow knows one of the two, and inverts neither: `Header.inverted`.
 TiffImagePlugin.OPEN_INFO[TiffImagePlugin.MM, 0, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
 
-# The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess). Pillow's
-# for JPEG reads what stands before the pixels; these are `jpeg.reduced`'s.
+# The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess). Of a JPEG
+# Pillow sees nothing: `headers/jpeg.py` has read what stands before the pixels, and these are `jpeg.reduced`'s.
 _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
-    Format.JPEG: JpegImageFile,
     Format.PNG: PngImageFile,
     Format.WEBP: WebPImageFile,
     Format.GIF: GifImageFile,
@@ -53,8 +51,6 @@ _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
     Format.HEIF: HeifImageFile,
     Format.TIFF: TiffImageFile,
 }
-_EXIF_HEAD: Final = b"Exif\0\0"
-_EXIF_ORIENTATION: Final = 0x0112
 # EXIF 2.32, 4.6.4: how the stored picture is turned to stand upright.
 _TURNS: Final = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -69,6 +65,8 @@ _TURNS: Final = {
 _CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
 # Their readers give the picture upright, its dimensions too, and cut as its boxes say.
 _SELF_TURNING: Final = frozenset({Format.TIFF, Format.HEIF})
+# Our own parser has read their notes.
+_NOTED: Final = frozenset({Format.JPEG, Format.PNG})
 _LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
 
@@ -115,7 +113,7 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     header = inspect(data, format_, caps)
     if header.size is not None:
         caps.check_pixels(header.size[0], header.size[1], 0)
-    picture = _guarded(lambda: _OPENERS[format_](data))
+    picture = jpeg.announced(header) if format_ is Format.JPEG else _guarded(lambda: _OPENERS[format_](data))
     # Two readers of one header must agree, or one of them was lied to.
     if header.size is not None and picture.size != header.size and format_ is not Format.GIF:
         raise Rejected(Reason.NOT_AN_IMAGE, "The file's header contradicts itself.")
@@ -123,8 +121,8 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     caps.check_frames(frames)
     caps.check_pixels(picture.width, picture.height, 0)
     # Not by Pillow's `getexif`: of a PNG it would decode all pixels first, and it takes a note in XMP for an order.
-    exif = header.exif if format_ is Format.PNG else picture.info.get("exif")
-    orientation = 1 if format_ in _SELF_TURNING else _orientation(exif)
+    notes = header.exif if format_ in _NOTED else picture.info.get("exif")
+    orientation = 1 if format_ in _SELF_TURNING else exif.orientation(notes or b"")
     crop = header.crop if format_ is Format.AVIF and frames == 1 else None  # the reader of HEIC does it
     return Opened(
         format_,
@@ -270,7 +268,7 @@ def _frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
 
 def _profile(format_: Format, header: Header, picture: Image.Image) -> bytes | None:
     """What says how the file's numbers stand for colours, if not as in sRGB."""
-    embedded = picture.info.get("icc_profile") or None
+    embedded = header.profile or picture.info.get("icc_profile") or None
     if header.color is not None and (format_ is Format.PNG or not embedded):  # PNG 3rd edition, 4.3
         return spaces.of_code_points(*header.color)
     if format_ is Format.PNG and not embedded:
@@ -299,19 +297,6 @@ def _check_tiles(picture: Image.Image) -> None:
         left, top, right, bottom = tile[1] or (0, 0, width, height)
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise Rejected(Reason.NOT_AN_IMAGE, "The file places pixels outside the picture.")
-
-
-def _orientation(exif: bytes | None) -> int:
-    notes = Image.Exif()
-    body = (exif or b"").removeprefix(_EXIF_HEAD)
-    if body.startswith(_EXIF_HEAD):  # Pillow 12.1.1 takes off one head after the other, each with a copy of the rest
-        return 1
-    try:
-        notes.load(body)
-        value = notes.get(_EXIF_ORIENTATION, 1)
-    except Exception:  # broken EXIF is no reason to refuse the pixels
-        return 1
-    return value if isinstance(value, int) and value in _TURNS else 1
 
 
 def _guarded(work: Callable[[], Any]) -> Any:

@@ -22,6 +22,7 @@ _WAY_LEFT: Final = {8: 1.7, 4: 1.4, 2: 1.4}
 # And of colours that are stored coarser than the luminance, there must be so many samples for a pixel that is wanted.
 _COLOURS_LEFT: Final = 0.9
 _DETAILS_END: Final = 8
+_MODES: Final = {1: "L", 3: "RGB", 4: "CMYK"}
 
 
 class _Span(ctypes.Structure):
@@ -63,6 +64,16 @@ class _Array(ctypes.Structure):
         ("buffers", ctypes.POINTER(ctypes.c_void_p)),
         ("children", ctypes.POINTER(ctypes.c_void_p)),
     )
+
+
+def announced(header: Header) -> Image.Image:
+    """The stored picture's size and mode, as an image that has no pixels yet."""
+    if header.size is None or header.components is None:
+        raise ValueError("the header is not that of a JPEG")
+    picture = Image.Image()
+    picture._size = header.size
+    picture._mode = _MODES[header.components]
+    return picture
 
 
 def reduced(data: mmap, header: Header, mode: str, size: Size) -> Image.Image:

@@ -17,9 +17,9 @@ class Header:
     hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `details` are where the
     scans lie of which a JPEG shows nothing at an eighth of its size, `coarsest` for how many pixels a sample of it
     stands, across and down, where libjpeg shrinks it. `color` are code points of ITU-T H.273 for colour primaries and
-    transfer. In an `inverted` picture the largest grey is black, and its decoder does not know. `exif` is
-    a PNG's, wherever it stands. Of a HEIC or AVIF only what lies in `crop` is to be shown: left, top, right and bottom,
-    before it is turned.
+    transfer. In an `inverted` picture the largest grey is black, and its decoder does not know. `exif` is a
+    JPEG's or a PNG's, wherever it stands, `profile` (ICC) a JPEG's. Of a HEIC or AVIF only what lies in `crop` is to be
+    shown: left, top, right and bottom, before it is turned.
     """
 
     frames: int = 1
@@ -31,6 +31,7 @@ class Header:
     color: tuple[int, int] | None = None
     inverted: bool = False
     exif: bytes | None = None
+    profile: bytes | None = None
     crop: tuple[int, int, int, int] | None = None
 
 

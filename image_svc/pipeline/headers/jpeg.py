@@ -9,6 +9,7 @@ from typing import Final
 
 from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
+from image_svc.pipeline.headers import exif
 from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
@@ -18,9 +19,11 @@ _SOF_PROGRESSIVE: Final = 0xC2
 _SOS: Final = 0xDA
 _EOI: Final = 0xD9
 _APP1: Final = 0xE1
+_APP2: Final = 0xE2
 # FF, the marker itself and two bytes of length.
 _SEGMENT_HEAD: Final = 4
-_EXIF: Final = b"Exif\0\0"
+# ICC.1:2010, annex B.4: after the name, the piece's number and how many there are.
+_PROFILE: Final = b"ICC_PROFILE\0"
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
 # What a decoder keeps of each sample until the last scan: one 16-bit coefficient.
 _COEFFICIENT_BYTES: Final = 2
@@ -65,6 +68,8 @@ def inspect(data: mmap, caps: Caps) -> Header:
     frame: _Frame | None = None
     scans: list[_Scan] = []
     marks: list[int] = []  # where each marker stands
+    notes: list[bytes] = []
+    pieces: list[bytes] = []
     end = None
     for marker, at, length in _segments(data):
         marks.append(at if marker == _EOI else at - _SEGMENT_HEAD)
@@ -74,8 +79,10 @@ def inspect(data: mmap, caps: Caps) -> Header:
             if frame is not None:
                 raise malformed("it has two frame headers")
             frame = _frame(marker, data[at : at + length])
-        elif marker == _APP1 and data[at : at + 12] == _EXIF * 2:
-            raise Rejected(Reason.TOO_COMPLEX, "The JPEG's notes begin again and again.")
+        elif marker == _APP1 and not scans and data[at : at + len(exif.HEAD)] == exif.HEAD:
+            notes.append(data[at + len(exif.HEAD) : at + length])
+        elif marker == _APP2 and not scans and data[at : at + len(_PROFILE)] == _PROFILE:
+            pieces.append(data[at + len(_PROFILE) : at + length])
         elif marker == _SOS:
             if frame is None:
                 raise malformed("its data come before its header")
@@ -94,6 +101,8 @@ def inspect(data: mmap, caps: Caps) -> Header:
         # Decoded row by row, there are no coefficients to keep.
         stored_bytes_per_pixel=0.0 if one else frame.samples * _COEFFICIENT_BYTES,
         coarsest=frame.coarsest,
+        exif=b"".join(notes),  # whose second piece goes on where the first ends
+        profile=_profile(pieces),
         # Where the end marker is missing, all must be read to know that nothing else is.
         details=tuple(
             (marks[scan.mark], marks[scan.mark + 1])
@@ -101,6 +110,14 @@ def inspect(data: mmap, caps: Caps) -> Header:
             if end is not None and scan.first > 0 and frame.full.issuperset(scan.components)
         ),
     )
+
+
+def _profile(pieces: list[bytes]) -> bytes | None:
+    """What the pieces make in their order; None where some are missing."""
+    pieces.sort()
+    if not pieces or len(pieces[0]) < 2 or pieces[0][1] != len(pieces):
+        return None
+    return b"".join(piece[2:] for piece in pieces)
 
 
 def _complete(frame: _Frame, scans: Sequence[_Scan]) -> bool:

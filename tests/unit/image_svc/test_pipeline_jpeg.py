@@ -249,11 +249,11 @@ async def test_a_helper_without_the_library_does_not_start(tmp_path: Path, monke
         await Sandbox.start()
 
 
-def test_no_jpeg_reaches_the_decoder_of_pillow(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whose scanlines a later frame header could overflow (ADR 0009)."""
+def test_no_jpeg_reaches_the_reader_of_pillow(photo: Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose decoder's scanlines a later frame header could overflow (ADR 0009)."""
 
-    def decoded(*_: object) -> None:
-        raise AssertionError("Pillow decodes")
+    def opened(*_: object) -> None:
+        raise AssertionError("Pillow reads it")
 
-    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", decoded)
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "_open", opened)
     run(encoded(photo, "JPEG"))
