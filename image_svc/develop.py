@@ -100,7 +100,7 @@ def _ready(developed: Developed, path: Path, output: Path) -> dict[str, Any]:
         "color": facts.color,
         "perceptual_hash": f"{facts.perceptual_hash:016x}",
         "variants": variants,
-        **_used(Used(developed.cpu_seconds, developed.wall_seconds, developed.peak_memory)),
+        **_used(developed.used),
     }
 
 

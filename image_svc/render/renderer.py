@@ -20,7 +20,7 @@ from image_svc.ports import Developer, Metadata, ObjectStore, StaleAttempt, Unre
 from image_svc.presets import Presets
 from image_svc.render.turns import Turns
 from image_svc.sandbox import Developed, Killed, SandboxError, TimedOut
-from image_svc.worker.source import Source
+from image_svc.worker.source import Sources
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +60,7 @@ class Renderer:
         self._presets = presets
         self._turns = turns
         self._limits = limits
+        self._sources = Sources()
         self._running: dict[tuple[str, str, Preset], asyncio.Task[StoredVariant]] = {}
 
     async def render(self, tenant_id: str, image_id: str, name: str) -> StoredVariant:
@@ -115,7 +116,7 @@ class Renderer:
         begun = await self._metadata.begin_rendering(tenant_id, image_id, preset.name, lease)
         if isinstance(begun, StoredVariant):
             return begun
-        with Source() as source:
+        with self._sources.one() as source:
             async with self._store.original(begun.original_key) as original:
                 await source.fill(original, size=begun.size, sha256=begun.sha256)
             with await self._developed(begun, source.fd, preset) as developed:

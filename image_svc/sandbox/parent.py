@@ -212,19 +212,20 @@ class Sandbox:
                 # The child must be gone before its descriptors are closed for somebody else.
                 await asyncio.shield(helper.kill(job.number))
                 raise
+            used = Used(ended.cpu_seconds, time.monotonic() - started, ended.peak_memory)
             try:
                 said = _said(ended, answer, self._limits)
                 if said.rejected is not None:
                     raise Rejected(*said.rejected)
             except (Rejected, Killed) as error:
-                error.used = Used(ended.cpu_seconds, time.monotonic() - started, ended.peak_memory)
+                error.used = used
                 raise
             if said.facts is None:
                 raise SandboxError(f"the pipeline failed:\n{said.failure}")
             if len(said.made) != len(presets) or not all(os.fstat(sink).st_size for sink in sinks):
                 raise SandboxError("the child did not make what was asked for")
             variants = tuple(map(_developed, presets, said.made, sinks))
-        return Developed(said.facts, variants, ended.cpu_seconds, time.monotonic() - started, ended.peak_memory)
+        return Developed(said.facts, variants, used)
 
     async def close(self) -> None:
         """Kills what is in work, ends the helper and waits for it."""

@@ -68,10 +68,7 @@ class Developed:
 
     facts: Facts
     variants: tuple[DevelopedVariant, ...]
-    # Of the child: user + system time, wall time from order to answer, peak resident memory in bytes.
-    cpu_seconds: float
-    wall_seconds: float
-    peak_memory: int
+    used: Used  # by the child
 
     def close(self) -> None:
         """Frees the bytes of every variant. Repeating it is harmless only while no new descriptor was opened: don't."""

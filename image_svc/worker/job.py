@@ -29,14 +29,14 @@ from image_svc.domain.model import (
     registered_at,
 )
 from image_svc.pipeline.presets import Preset
-from image_svc.pipeline.types import Rejected
+from image_svc.pipeline.types import Rejected, Used
 from image_svc.ports import Developer, Metadata, ObjectMissing, ObjectStore, StaleAttempt, Unreachable
 from image_svc.presets import Presets
 from image_svc.sandbox import Developed, DevelopedVariant, Killed, SandboxError, TimedOut
 from image_svc.worker.hold import Hold, Interrupted, Why
 from image_svc.worker.patience import patiently, seen_through
 from image_svc.worker.slots import Slots
-from image_svc.worker.source import Source
+from image_svc.worker.source import Source, Sources
 from runtime import trace
 
 _log = structlog.get_logger(__name__)
@@ -55,17 +55,22 @@ class _GivenUp(Exception):  # noqa: N818 - a decision of ours
 
 
 class _Stages:
-    """How long each stage of a job took, in milliseconds, for its log line."""
+    """How long each stage of a job took, in milliseconds, and what the sandbox's child used, for the job's log line."""
 
     def __init__(self) -> None:
-        self.times: dict[str, float] = {}
+        self.figures: dict[str, float] = {}
         self._last = time.monotonic()
 
     def end(self, name: str) -> None:
         """The stage that ended just now."""
         now = time.monotonic()
-        self.times[f"{name}_ms"] = round((now - self._last) * 1000, 1)
+        self.figures[f"{name}_ms"] = round((now - self._last) * 1000, 1)
         self._last = now
+
+    def used(self, used: Used) -> None:
+        """What the child used that gave a verdict."""
+        self.figures["child_cpu_seconds"] = round(used.cpu_seconds, 4)
+        self.figures["child_peak_bytes"] = used.peak_memory
 
 
 class Jobs:
@@ -87,6 +92,7 @@ class Jobs:
         self._presets = presets
         self._slots = slots
         self._limits = limits
+        self._sources = Sources()
 
     async def process(self, key: str, hold: Hold) -> Disposition:
         """Makes an attempt at the object `key`, if one is due. Raises what concerns the message, not the image:
@@ -138,7 +144,7 @@ class Jobs:
         except Exception as error:
             final = isinstance(error, _GivenUp)
             problem = problems.failed(_cause(error))
-            _log.warning("attempt failed", reason=problem.detail, final=final, exc_info=error, **stages.times)
+            _log.warning("attempt failed", reason=problem.detail, final=final, exc_info=error, **stages.figures)
             return await self._report_failure(job, hold, problem, final=final)
         try:
             await hold.interruptible(
@@ -152,9 +158,9 @@ class Jobs:
             raise
         stages.end("record")
         if isinstance(verdict, Problem):
-            _log.info("image rejected", reason=verdict.type, detail=verdict.detail, **stages.times)
+            _log.info("image rejected", reason=verdict.type, detail=verdict.detail, **stages.figures)
         else:
-            _log.info("image ready", variants=len(verdict.variants), bytes=job.size, **stages.times)
+            _log.info("image ready", variants=len(verdict.variants), bytes=job.size, **stages.figures)
         return Done()
 
     async def _report_failure(self, job: Job, hold: Hold, problem: Problem, *, final: bool) -> Disposition:
@@ -197,15 +203,18 @@ class Jobs:
                 if job.before is not None and not presets:
                     stages.end("compare")
                     return Ready(job.before.facts, job.before.sha256, tuple(there[one.name] for one in wanted))
-                with Source() as source:
+                with self._sources.one() as source:
                     await patiently(lambda: self._fetch(job, key, source), self._limits.patience)
                     stages.end("fetch")
                     with await self._develop(job, source.fd, presets, stages) as developed:
+                        stages.used(developed.used)
                         made = await self._store_all(job, source.sha256, presets, developed)
                     stages.end("store")
                     have = there | {variant.name: variant for variant in made}
                     return Ready(developed.facts, source.sha256, tuple(have[preset.name] for preset in wanted))
         except Rejected as verdict:
+            if verdict.used:
+                stages.used(verdict.used)
             return problems.rejected(verdict.reason, verdict.detail)
 
     async def _wanted(self, job: Job) -> list[Preset]:

@@ -71,7 +71,7 @@ async def _developed(sandbox: Sandbox, file: Path, folder: Path, stem: str) -> R
                 path = folder / f"{stem}.{made.preset}.{made.extension}"
                 path.write_bytes(os.pread(made.fd, made.size, 0))
                 outputs.append(Output(made.preset, made.width, made.height, made.size, path))
-            return Row(file.name, size, "READY", "", done.cpu_seconds, done.facts, tuple(outputs))
+            return Row(file.name, size, "READY", "", done.used.cpu_seconds, done.facts, tuple(outputs))
     except Rejected as verdict:
         used = verdict.used.cpu_seconds if verdict.used else 0.0
         return Row(file.name, size, "REJECTED", f"{verdict.reason}: {verdict.detail}", used)

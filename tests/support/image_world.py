@@ -32,7 +32,7 @@ from image_svc.domain.model import (
     Verdict,
 )
 from image_svc.pipeline.presets import Preset, default_presets
-from image_svc.pipeline.types import Facts, Format
+from image_svc.pipeline.types import Facts, Format, Used
 from image_svc.ports import ObjectMissing, Original, ReceiptLost, StaleAttempt
 from image_svc.sandbox import Developed, DevelopedVariant
 from runtime.errors import DarkroomError, Kind
@@ -466,9 +466,7 @@ class FakeDeveloper:
                 return Developed(
                     Facts(Format.JPEG, 4, 3, 1, b"thumb", "#808080", 7),
                     tuple(_variant(content, preset) for preset in presets),
-                    cpu_seconds=0.1,
-                    wall_seconds=0.1,
-                    peak_memory=1,
+                    Used(cpu_seconds=0.1, wall_seconds=0.1, peak_memory=1),
                 )
         finally:
             world.developing -= 1

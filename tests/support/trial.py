@@ -34,7 +34,7 @@ async def attempt(sandbox: Sandbox, content: bytes, presets: Sequence[Preset] = 
         os.write(source, content)
         try:
             with await sandbox.develop(source, None, presets) as done:
-                return Trial("READY", done.facts.format, done.cpu_seconds, done.peak_memory)
+                return Trial("READY", done.facts.format, done.used.cpu_seconds, done.used.peak_memory)
         except Rejected as verdict:
             return _trial(verdict.reason.value, verdict, verdict.used)
         except Killed as error:

@@ -41,8 +41,8 @@ class Engine:
         return wire.own_meter()[0] + own + self._children, wire.memory("VmRSS", str(helper)), self._peak
 
     def _note(self, developed: Developed) -> None:
-        self._children += developed.cpu_seconds
-        self._peak = max(self._peak, developed.peak_memory)
+        self._children += developed.used.cpu_seconds
+        self._peak = max(self._peak, developed.used.peak_memory)
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ import os
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -14,7 +15,7 @@ from image_svc.ports import Unreachable
 from image_svc.worker.acks import Acks
 from image_svc.worker.patience import patiently, seen_through
 from image_svc.worker.slots import Slots
-from image_svc.worker.source import Source
+from image_svc.worker.source import Source, Sources
 from image_svc.worker.watchdog import watchdog
 from tests.support import virtual_clock
 from tests.support.image_world import FakeQueue, World, event
@@ -100,7 +101,7 @@ class _Forbidden:
 
 @pytest.mark.parametrize(("size", "reason"), [(11, Reason.TOO_LARGE), (9, Reason.CONTENT_MISMATCH)])
 async def test_an_original_of_another_size_is_refused_before_it_is_read(size: int, reason: Reason) -> None:
-    with Source() as source, pytest.raises(Rejected) as caught:
+    with Sources().one() as source, pytest.raises(Rejected) as caught:
         await source.fill(_Forbidden(size), size=10, sha256=b"")
     assert caught.value.reason is reason
 
@@ -114,7 +115,7 @@ class _Growing:
 
 
 async def test_no_more_is_taken_in_than_was_announced() -> None:
-    with Source() as source:
+    with Sources().one() as source:
         with pytest.raises(Rejected) as caught:
             await source.fill(_Growing(), size=10, sha256=b"")
         assert os.fstat(source.fd).st_size <= 10
@@ -130,10 +131,67 @@ async def test_a_second_try_starts_afresh() -> None:
         async def chunks(self) -> AsyncIterator[bytes]:
             yield self._content
 
-    with Source() as source:
+    with Sources().one() as source:
         await source.fill(Original(b"longer: 10"), size=10, sha256=b"")
         await source.fill(Original(b"0123456789"), size=10, sha256=hashlib.sha256(b"0123456789").digest())
         assert os.pread(source.fd, 100, 0) == b"0123456789"
+
+
+def _filled(source: Source, content: bytes) -> None:
+    class Original:
+        size = len(content)
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            yield content
+
+    asyncio.run(source.fill(Original(), size=len(content), sha256=b""))
+
+
+@pytest.mark.parametrize("lengths", [(9000, 5), (5, 9000), (5000, 5000)])
+def test_the_memory_of_an_original_serves_the_next_one_and_shows_nothing_of_the_first(lengths: tuple[int, int]) -> None:
+    sources = Sources()
+    with sources.one() as source:
+        _filled(source, b"a" * lengths[0])
+        used = source.fd
+    with sources.one() as source:
+        assert source.fd == used
+        _filled(source, b"b" * lengths[1])
+        assert os.pread(source.fd, 10_000, 0) == b"b" * lengths[1]
+        os.ftruncate(source.fd, 10_000)  # nor behind its end
+        assert os.pread(source.fd, 10_000, lengths[1]) == bytes(10_000 - lengths[1])
+
+
+def test_what_arrives_cut_short_is_not_completed_by_what_was_there_before() -> None:
+    class Cut:
+        size = 9
+
+        async def chunks(self) -> AsyncIterator[bytes]:
+            yield b"bbb"
+
+    sources = Sources()
+    with sources.one() as source:
+        _filled(source, b"aaaaaaaaa")
+    with sources.one() as source:
+        asyncio.run(source.fill(Cut(), size=9, sha256=b""))
+        assert os.pread(source.fd, 100, 0) == b"bbb"
+
+
+def test_two_originals_at_a_time_have_a_memory_each() -> None:
+    sources = Sources()
+    with sources.one() as first, sources.one() as second:
+        assert os.fstat(first.fd).st_ino != os.fstat(second.fd).st_ino
+
+
+def test_an_original_that_is_large_or_ended_badly_leaves_no_memory() -> None:
+    sources = Sources()
+    with sources.one() as source:
+        os.ftruncate(source.fd, 16 * 2**20 + 1)
+        large = os.fstat(source.fd).st_ino
+    with suppress(RuntimeError), sources.one() as source:
+        failed = os.fstat(source.fd).st_ino
+        raise RuntimeError("badly")
+    with sources.one() as source:
+        assert os.fstat(source.fd).st_ino not in {large, failed}
 
 
 class _CountingQueue(FakeQueue):
