@@ -14,17 +14,19 @@
 #include <string.h>
 
 enum {
-    LOOK = 13,  /* bits that a table of steps is asked with: its 32 KB find room in a processor's nearest cache */
+    LOOK = 13,  /* bits that a table of steps is asked with: its 16 KB leave room in a processor's nearest cache */
     MOST = 18,  /* and that one passes over: three of them are filled in at once */
     NEAR = 10,  /* and one of single numbers: 4 KB */
     BLOCKS = 10 /* of an MCU, at most (B.2.3) */
 };
 
-/* What the next bits bring: bits to go on by, coefficients passed, whether the block has ended. One word, read at once. */
-typedef uint32_t Step;
+/* What the next bits bring: bits to go on by, coefficients passed, whether the block has ended. As small as it can be,
+ * and the bits lowest, where a shift takes them from. */
+typedef uint16_t Step;
+enum { GO = 63, OVER = 6, OVERS = 127, END = 13 };
 /* One code and the number behind it: bits of both, coefficients passed before it, the number; 0 where they are longer. */
 typedef uint32_t Pair;
-enum { PASSED = 8, ENDED = 16, NUMBER = 16, BYTE = 0xFF };
+enum { PASSED = 8, NUMBER = 16, BYTE = 0xFF };
 
 typedef struct {
     Step steps[1 << LOOK];
@@ -200,7 +202,7 @@ static void look_ahead(Code *code) {
                 ended = 1;
             left <<= length + size;
         }
-        code->steps[asked] = bits | passed << PASSED | ended << ENDED;
+        code->steps[asked] = (Step)(bits | passed << OVER | ended << END);
     }
 }
 
@@ -212,9 +214,9 @@ static inline int pass(Reader *r, const Code *code) {
         fill(r);
         for (int n = 0; n < 3; n++) { /* of at most 18 bits each */
             Step step = code->steps[r->bits >> (64 - LOOK)];
-            uint32_t passed = k + (step >> PASSED & BYTE), ended = step >> ENDED;
+            uint32_t passed = k + (step >> OVER & OVERS), ended = (uint32_t)step >> END;
             if (!step || passed + ended > 64) goto one; /* after the last one nothing says that it was */
-            take(r, (int32_t)(step & BYTE));
+            take(r, step & GO);
             if (ended) return 1;
             k = passed;
             if (k == 64) return 1;
