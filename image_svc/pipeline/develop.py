@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from mmap import MAP_POPULATE, MAP_SHARED, PROT_READ, mmap
+from mmap import ACCESS_READ, mmap
 
 from PIL import Image
 
@@ -41,8 +41,7 @@ def develop(
     size = os.fstat(source).st_size
     if size == 0:
         raise Rejected(Reason.NOT_AN_IMAGE, "The file is empty.")
-    # All of it will be read: mapped at once, it costs one call instead of a page fault for every 64 KiB.
-    with mmap(source, size, flags=MAP_SHARED | MAP_POPULATE, prot=PROT_READ) as data:
+    with mmap(source, size, access=ACCESS_READ) as data:
         opened = open_file(data, announced_content_type, caps)
         plans = [plan(preset, opened.upright) for preset in presets]
         probe = inside(opened.upright, facts.PROBE_SIDE)

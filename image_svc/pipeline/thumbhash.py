@@ -24,9 +24,10 @@ def thumbhash(picture: Image.Image) -> bytes:
     width, height = picture.size
     if width > 100 or height > 100:
         raise ValueError(f"{width}x{height} does not fit into 100x100")
-    red, green, blue, alpha = ([v / 255 for v in band.tobytes()] for band in picture.convert("RGBA").split())
+    red, green, blue, *rest = ([v / 255 for v in band.tobytes()] for band in picture.split())
+    alpha = rest[0] if rest else []
     opacity = sum(alpha)
-    has_alpha = opacity < width * height
+    has_alpha = bool(alpha) and opacity < width * height
     if has_alpha:  # composite on the average colour
         red, green, blue = (_on_average(band, alpha, opacity) for band in (red, green, blue))
     limit = 5 if has_alpha else 7

@@ -141,11 +141,11 @@ static void on_skip(j_decompress_ptr info, long count) {
 
 /* ---- filters ---------------------------------------------------------------------------------------------------- */
 
-/* sinc(x) sinc(x / 3), with sin(3t) = 3 sin t - 4 sin^3 t. */
-static double lanczos(double x) {
-    if (x == 0.0) return 1.0;
+/* sinc(x) sinc(x / 3), with sin(3t) = 3 sin t - 4 sin^3 t, t = pi x / 3. */
+static double lanczos(double x, double sine) {
+    if (fabs(x) < 1e-6) return 1.0; /* but for 1e-12 */
     if (x <= -LANCZOS || x >= LANCZOS) return 0.0;
-    double t = M_PI * x / LANCZOS, square = sin(t) * sin(t);
+    double t = M_PI * x / LANCZOS, square = sine * sine;
     return square * (3.0 - 4.0 * square) / (LANCZOS * t * t);
 }
 
@@ -156,10 +156,15 @@ static double dullness(int32_t samples) { return (1.0 - 1.0 / ((double)samples *
  * halves, quarters and eighths are means of 2, 4 and 8 samples, which are a little dull: `dull` of each neighbour is
  * taken away again. */
 static void weigh(double *to, int32_t count, double x, double wide, double dull) {
-    double before = lanczos((x - 1.0) / wide), here = lanczos(x / wide);
-    for (int32_t n = 0; n < count; n++) {
-        double after = lanczos((x + n + 1.0) / wide);
-        to[n] = (1.0 + 2.0 * dull) * here - dull * (before + after);
+    double first = M_PI / LANCZOS * (x - 1.0) / wide, step = M_PI / LANCZOS / wide;
+    /* Each sine from the one before: sin(t + step). */
+    double sine = sin(first), cosine = cos(first), up = sin(step), on = cos(step);
+    double before = 0.0, here = 0.0;
+    for (int32_t n = -2; n < count; n++) {
+        double after = lanczos((x + n + 1.0) / wide, sine), next = sine * on + cosine * up;
+        cosine = cosine * on - sine * up;
+        sine = next;
+        if (n >= 0) to[n] = (1.0 + 2.0 * dull) * here - dull * (before + after);
         before = here;
         here = after;
     }
@@ -596,9 +601,22 @@ void darkroom_jpeg_reduce(Order *order) {
     jpeg_destroy_decompress(&info);
 }
 
+enum { STRETCH = 64 };
+
+/* Whether in a stretch and the byte behind it no FF stands but before 00: coded data and nothing else. */
+static inline int coded(const uint8_t *data) {
+    uint8_t marks = 0;
+    for (int n = 0; n < STRETCH; n++) marks |= (uint8_t)((data[n] == 0xFF) & (data[n + 1] != 0)); /* as vectors */
+    return !marks;
+}
+
 /* Where the next marker stands from `at` on, but for restarts; `size` where there is none. */
 size_t darkroom_jpeg_marker(const uint8_t *data, size_t size, size_t at) {
     while (at + 1 < size) {
+        if (size - at > STRETCH && coded(data + at)) {
+            at += STRETCH;
+            continue;
+        }
         const uint8_t *found = memchr(data + at, 0xFF, size - 1 - at);
         if (!found) break;
         uint8_t marker = found[1];
