@@ -1,7 +1,7 @@
 """What the pipeline around the pixels adds: the real worker on LocalStack and PostgreSQL, our own processes counted.
 
 `parts` takes a worker's steps one by one in this process, with the worker's own adapters, so that their CPU can be told
-apart; `whole`, `memory` and `backlog` watch a worker that runs as it does in production.
+apart; `busy`, `alone`, `memory` and `backlog` watch a worker that runs as it does in production.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asyncc
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -31,8 +31,9 @@ from image_svc.domain.messages import Created, parse
 from image_svc.domain.model import Job, Ready, StoredVariant
 from image_svc.pipeline.fingerprint import fingerprint
 from image_svc.pipeline.presets import Preset
+from image_svc.pipeline.types import Facts, Format
 from image_svc.sandbox import Developed, DevelopedVariant, Sandbox
-from image_svc.worker.source import Source
+from image_svc.worker.source import Sources
 from metadata_svc import migrate
 from metadata_svc.domain.image import State
 from tests.bench.imaging import accounts, job
@@ -46,6 +47,8 @@ _LEASE: Final = 30.0
 _TIDY: Final = 0.05
 _LOOK: Final = 0.05  # seconds between two looks at the worker's log
 _LOTS: Final = 6  # workers, and processes that they are compared with
+_EDGE: Final = 4  # images at either end of a backlog that do not count
+_FLEET: Final = 8  # workers' calls that metadata_svc has in hand at a time
 _POLL: Final = 0.004  # seconds between two looks at an image's state, or at the worker's memory
 QUEUE, GET, HASH, SANDBOX, PUT, RPC = (
     "queue: receive, delete",
@@ -55,6 +58,8 @@ QUEUE, GET, HASH, SANDBOX, PUT, RPC = (
     "S3: put, four variants with their SHA-256",
     "gRPC: begin, finish",
 )
+# As it is set outside of tests; an emulator keeps the long poll of a worker that ended, so polls are short.
+_PRODUCTION: Final[dict[str, Any]] = {"lease_seconds": 30, "heartbeat_seconds": 10, "receive_wait_seconds": 1}
 _PARTS: Final = (QUEUE, GET, HASH, SANDBOX, PUT, RPC)
 
 
@@ -62,24 +67,31 @@ Bare = Callable[[], AbstractContextManager[Callable[[Path], Taken]]]
 
 
 @dataclass(frozen=True)
-class Whole:
-    """Of one image: CPU seconds by process, and seconds on the clock."""
+class Cost:
+    """Of one image: CPU seconds by process."""
 
     worker: float
     helper: float
     child: float
     metadata: float
-    pixels: float  # the same photo developed in process, after each image: CPU
-    total: float  # from S3's answer to the PUT until the worker knows that the image is READY
-    event: float  # of which until the worker has the message: S3's event, SQS's delivery
-    storage: float  # of which S3's get and put, as the worker saw them
-    bare: float  # the photo in process: on the clock
-    added: float  # total beyond event, storage and bare, the median of the images
+    pixels: float  # the same photo developed in process
 
     @property
     def around(self) -> float:
         """CPU beyond the pixels."""
         return self.worker + self.helper + self.metadata + self.child - self.pixels
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Of one image that comes alone: CPU, and seconds on the clock."""
+
+    cost: Cost
+    total: float  # from S3's answer to the PUT until the worker knows that the image is READY
+    event: float  # of which until the worker has the message: S3's event, SQS's delivery
+    storage: float  # of which S3's get and put, as the worker saw them
+    bare: float  # the photo in process: on the clock
+    added: float  # total beyond event, storage and bare, the median of the images
 
 
 @asynccontextmanager
@@ -120,6 +132,7 @@ class Steps:
     def __init__(self, running: Stack, metadata: GrpcMetadata, sandbox: Sandbox) -> None:
         self._running, self._metadata, self._sandbox = running, metadata, sandbox
         self._presets = job.eager_presets()
+        self._sources = Sources()
         self.cpu: dict[str, list[float]] = {part: [] for part in _PARTS}
 
     async def one(self, content: bytes) -> None:
@@ -136,7 +149,7 @@ class Steps:
         begun = await self._metadata.begin(item.key, _LEASE)
         assert isinstance(begun, Job)
         clock.lap(RPC)
-        with Source() as source:
+        with self._sources.one() as source:
             async with place.store.original(item.key) as original:
                 await source.fill(original, size=begun.size, sha256=begun.sha256)
             clock.lap(GET)
@@ -203,12 +216,78 @@ class _Samples:
     worker: list[float] = field(default_factory=list)
     helper: list[float] = field(default_factory=list)
     metadata: list[float] = field(default_factory=list)
-    children: list[float] = field(default_factory=list)
     times: list[_Times] = field(default_factory=list)
     alone: list[Taken] = field(default_factory=list)
 
 
-async def whole(running: Stack, photo: Path, count: int, bare: Bare) -> Whole:
+async def busy(running: Stack, photo: Path, count: int, bare: Bare) -> Cost:
+    """Images of a backlog: CPU is what a month's end costs, and an idle system's costs nothing.
+
+    A worker with one core drains it; meanwhile, on the other core, a process of its own develops the photo again and
+    again, so that both meet the same neighbours. Then another two change places. metadata_svc is counted while it
+    serves a fleet, and not one worker, for which it would wake up each time.
+    """
+    workers, helpers, children, pixels = [], [], [], []
+    cores = sorted(os.sched_getaffinity(0))
+    content = photo.read_bytes()
+    metadata = await fleet(running, content, count)
+    for lot in range(_LOTS):
+        for _ in range(count // _LOTS + 2 * _EDGE):
+            await running.upload(content)
+        already = await _ready(running)
+        with ExitStack() as processes:
+            with _on(cores[(lot + 1) % len(cores)]):
+                alone = processes.enter_context(bare())
+            with _on(cores[lot % len(cores)]):
+                worker = await running.worker(**_PRODUCTION)
+            await _until(running, already + _EDGE)
+            first, before = await _ready(running), _now(worker)
+            watched = asyncio.create_task(_until(running, already + count // _LOTS + _EDGE))
+            while not watched.done():
+                pixels.append((await asyncio.to_thread(alone, photo)).cpu)
+            spent, last = _now(worker) - before, await _ready(running)
+            await _until(running, already + count // _LOTS + 2 * _EDGE)
+            lines = worker.events("image ready")
+            await worker.stop()
+        workers.append(spent.worker / (last - first))
+        helpers.append(spent.helper / (last - first))
+        children += [line["child_cpu_seconds"] for line in lines[_EDGE:-_EDGE]]
+    worker_cpu, helper, child = map(statistics.median, (workers, helpers, children))
+    return Cost(worker_cpu, helper, child, metadata, statistics.median(pixels))
+
+
+async def fleet(running: Stack, content: bytes, count: int) -> float:
+    """CPU seconds of metadata_svc for each image that many workers begin and finish; what it uses when nobody calls is
+    taken off.
+    """
+    assert running.metadata_service is not None
+    process = running.metadata_service.process.pid
+    images = iter([await running.register(content) for _ in range(count)])
+    presets = job.eager_presets()
+    async with AsyncExitStack() as exits:
+        channel = await metadata_adapter.channel(exits, f"ipv4:127.0.0.1:{running.metadata_port}")
+        metadata = GrpcMetadata(channel, 5.0)
+
+        async def one_worker() -> None:
+            for image in images:
+                begun = await metadata.begin(image.original_key, _LEASE)
+                assert isinstance(begun, Job)
+                variants = tuple(
+                    StoredVariant(each.name, begun.media_prefix + each.name, each.content_type, 640, 480, 40_000)
+                    for each in presets
+                )
+                facts = Facts(Format.JPEG, 4000, 3000, 1, bytes(24), "#808080", 7)
+                await metadata.finish(begun.attempt, Ready(facts, hashlib.sha256(content).digest(), variants))
+
+        (idle,) = await _idle((process,))
+        started, before = time.monotonic(), accounts.times(process)[0]
+        await asyncio.gather(*(one_worker() for _ in range(_FLEET)))
+        while await running.owner.fetchval("SELECT EXISTS (SELECT FROM darkroom.outbox)"):
+            await asyncio.sleep(_LOOK)
+        return (accounts.times(process)[0] - before - idle * (time.monotonic() - started)) / count
+
+
+async def alone(running: Stack, photo: Path, count: int, bare: Bare) -> Alone:
     """One image at a time through a running worker; what its processes use when nothing comes is taken off.
 
     `bare` gives a process that develops a photo: after each image and on the same core, so that both meet the same
@@ -220,20 +299,22 @@ async def whole(running: Stack, photo: Path, count: int, bare: Bare) -> Whole:
     for lot in range(_LOTS):
         with ExitStack() as processes:
             with _on(cores[lot % len(cores)]):
-                worker = await running.worker(receive_wait_seconds=5)
+                worker = await running.worker(**_PRODUCTION)
                 alone = processes.enter_context(bare())
             images = count * (lot + 1) // _LOTS - count * lot // _LOTS
             await _sampled(taken, _Lot(running, worker, alone), photo, images)
             await worker.stop()
     pairs = list(zip(taken.times, taken.alone, strict=True))
     pixels = statistics.median(each.cpu for each in taken.alone)
-    beyond = statistics.median(spent - own.cpu for spent, own in zip(taken.children, taken.alone, strict=True))
-    return Whole(
-        worker=statistics.median(taken.worker),
-        helper=statistics.median(taken.helper),
-        child=pixels + beyond,  # of pairs, because a shared machine is now faster and now slower
-        metadata=statistics.median(taken.metadata),
-        pixels=pixels,
+    beyond = statistics.median(each.child - own.cpu for each, own in pairs)
+    return Alone(
+        Cost(
+            worker=statistics.median(taken.worker),
+            helper=statistics.median(taken.helper),
+            child=pixels + beyond,  # of pairs, because a shared machine is now faster and now slower
+            metadata=statistics.median(taken.metadata),
+            pixels=pixels,
+        ),
         total=statistics.median(each.total for each in taken.times),
         event=statistics.median(each.event for each in taken.times),
         storage=statistics.median(each.storage for each in taken.times),
@@ -281,17 +362,17 @@ async def _sampled(to: _Samples, lot: _Lot, photo: Path, count: int) -> None:
         to.worker.append(spent.worker - idle[0] * lasted)
         to.helper.append(spent.helper)
         to.metadata.append(accounts.times(pids[1])[0] - before_metadata - idle[1] * lasted)
-        to.children.append(spent.children)
         to.alone.append(bare(photo))
 
 
 @dataclass(frozen=True)
 class _Times:
-    """Of one image, in seconds: see `Whole`."""
+    """Of one image, in seconds: see `Alone`. The child's CPU is that of its end: /proc has it in ticks of 10 ms."""
 
     total: float
     event: float
     storage: float
+    child: float
 
 
 async def _timed(running: Stack, worker: Service, content: bytes, image: pb.Image) -> _Times:
@@ -308,7 +389,8 @@ async def _timed(running: Stack, worker: Service, content: bytes, image: pb.Imag
     (line,) = lines
     total = datetime.fromisoformat(line["time"]).timestamp() - answered
     stages = {name: value / 1000 for name, value in line.items() if name.endswith("_ms")}
-    return _Times(total, total - sum(stages.values()), stages["fetch_ms"] + stages["store_ms"])
+    storage = stages["fetch_ms"] + stages["store_ms"]
+    return _Times(total, total - sum(stages.values()), storage, line["child_cpu_seconds"])
 
 
 async def _through(running: Stack, content: bytes) -> None:
@@ -324,12 +406,11 @@ async def _through(running: Stack, content: bytes) -> None:
         await asyncio.sleep(_POLL)
 
 
-async def _idle(pids: tuple[int, int], seconds: float = 4.0) -> tuple[float, float]:
+async def _idle(pids: tuple[int, ...], seconds: float = 4.0) -> tuple[float, ...]:
     """CPU seconds a second of each process when nothing comes."""
     before = [accounts.times(pid)[0] for pid in pids]
     await asyncio.sleep(seconds)
-    worker, metadata = ((accounts.times(pid)[0] - then) / seconds for pid, then in zip(pids, before, strict=True))
-    return worker, metadata
+    return tuple((accounts.times(pid)[0] - then) / seconds for pid, then in zip(pids, before, strict=True))
 
 
 async def memory(running: Stack, worker: Service, photo: Path, count: int) -> int:
@@ -359,7 +440,7 @@ async def backlog(running: Stack, photo: Path, count: int) -> Drained:
     for _ in range(count):
         await running.upload(content)
     already = await _ready(running)
-    worker = await running.worker(receive_wait_seconds=1)
+    worker = await running.worker(**_PRODUCTION)
     edge = max(count // 20, 1)
     await _until(running, already + edge)
     first, started, idle, before = await _ready(running), time.monotonic(), accounts.idle(), _now(worker)
@@ -388,10 +469,11 @@ async def _until(running: Stack, count: int) -> None:
 
 @dataclass(frozen=True)
 class Around:
-    """All of it: seconds of CPU by part, one image at a time, bytes of memory, a backlog."""
+    """All of it: seconds of CPU by part and by process, one image at a time, bytes of memory, a backlog."""
 
     parts: dict[str, float]
-    whole: Whole
+    busy: Cost
+    alone: Alone
     memory: int
     drained: Drained
 
@@ -401,10 +483,12 @@ async def measured(folder: Path, photo: Path, large: Path, *, count: int, waitin
     async with world(folder) as running:
         say("around the pixels: step by step")
         steps = await parts(running, photo, count)
+        say("around the pixels: workers with a backlog")
+        loaded = await busy(running, photo, count * 3, bare)
         say("around the pixels: workers, one photo at a time")
-        one_by_one = await whole(running, photo, count, bare)
-        worker = await running.worker(receive_wait_seconds=5)
+        one_by_one = await alone(running, photo, count, bare)
+        worker = await running.worker(**_PRODUCTION)
         most = await memory(running, worker, large, 5)
         await worker.stop()
         say("around the pixels: a backlog")
-        return Around(steps, one_by_one, most, await backlog(running, photo, waiting))
+        return Around(steps, loaded, one_by_one, most, await backlog(running, photo, waiting))

@@ -91,30 +91,32 @@ def _number(verdict: Verdict, value: float) -> str:
 
 def around(found: Around) -> str:
     """What the pipeline around the pixels adds to one image, by part and by process."""
-    whole = found.whole
+    cost = found.busy
     known = sum(found.parts.values())
     rows = [(f"worker, {part}", seconds) for part, seconds in found.parts.items()]
     rows += [
-        ("worker, everything else (consumer, lease, logs)", whole.worker - known),
-        ("sandbox: the helper's side, fork", whole.helper),
-        ("sandbox: the child beyond the pixels", whole.child - whole.pixels),
-        ("metadata_svc: begin, finish, outbox", whole.metadata),
-        ("together", whole.around),
-        ("the pixels, in process", whole.pixels),
+        ("worker, everything else (consumer, lease, logs)", cost.worker - known),
+        ("sandbox: the helper's side, fork", cost.helper),
+        ("sandbox: the child beyond the pixels", cost.child - cost.pixels),
+        ("metadata_svc: begin, finish, outbox", cost.metadata),
+        ("together", cost.around),
+        ("the pixels, in process", cost.pixels),
     ]
     return table(
         ["CPU of one image", "ms", "% of the pixels"],
-        [[name, f"{1000 * seconds:.1f}", f"{100 * seconds / whole.pixels:.1f}"] for name, seconds in rows],
+        [[name, f"{1000 * seconds:.1f}", f"{100 * seconds / cost.pixels:.1f}"] for name, seconds in rows],
     )
 
 
 def clock(found: Around) -> str:
     """What the figures are made of that the targets judge."""
-    whole = found.whole
+    alone = found.alone
     return (
-        f"From S3's answer to the PUT until READY: {whole.total * 1000:.0f} ms, of which {whole.bare * 1000:.0f} the "
-        f"pixels, {whole.storage * 1000:.0f} S3's get and put, and {whole.event * 1000:.0f} the event on its way "
-        "through S3 and SQS to the worker. "
+        "A photo that comes alone, to processes that have slept, makes them take "
+        f"{100 * alone.cost.around / alone.cost.pixels:.1f} % around its pixels. From S3's answer to its PUT until "
+        f"READY: {alone.total * 1000:.0f} ms, of which {alone.bare * 1000:.0f} the pixels, "
+        f"{alone.storage * 1000:.0f} S3's get and put, and {alone.event * 1000:.0f} the event on its way through S3 "
+        "and SQS to the worker. "
         f"A backlog drained at {found.drained.rate:.1f} images a second; "
         f"{found.drained.share * 100:.0f} % of the CPU time that other processes left went into developing."
     )

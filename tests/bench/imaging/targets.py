@@ -90,8 +90,8 @@ def thumbnail(value: float, photo: Photo) -> Verdict:
 
 def around(found: Around, photo: str, large: str) -> list[Verdict]:
     """Targets 2 to 4."""
-    whole = found.whole
-    share, added = whole.around / whole.pixels * 100, (whole.added + found.parts[HASH]) * 1000
+    share, alone = found.busy.around / found.busy.pixels * 100, found.alone
+    added = (alone.added + found.parts[HASH]) * 1000
     return [
         Verdict("2. CPU around the pixels", photo, share, _AROUND, "%", at_most=True),
         Verdict("2. latency added beside S3's own and its event's", photo, added, _ADDED_MS, "ms", at_most=True),
@@ -99,7 +99,7 @@ def around(found: Around, photo: str, large: str) -> list[Verdict]:
             "3. memory of a worker with a photo in hand", large, found.memory / 1e6, _MEMORY_MB, "MB", at_most=True
         ),
         Verdict(
-            "4. PUT answered to READY, to the bare pipeline", photo, whole.total / whole.bare, _END_TO_END, at_most=True
+            "4. PUT answered to READY, to the bare pipeline", photo, alone.total / alone.bare, _END_TO_END, at_most=True
         ),
         Verdict("4. a backlog: share of what the cores give", photo, found.drained.share, _DRAINS),
     ]

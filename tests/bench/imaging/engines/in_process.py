@@ -51,8 +51,9 @@ def _decode(file: Path, presets: tuple[Preset, ...]) -> None:
         sizes = [inside(opened.upright, facts.PROBE_SIDE), *(plan(preset, opened.upright).whole for preset in presets)]
         needed = max(size[0] for size in sizes), max(size[1] for size in sizes)
         if opened.format is Format.JPEG:
-            opened.picture.draft(None, opened.stored(needed))
-            opened.picture.load()
+            with Image.open(file) as picture:
+                picture.draft(None, opened.stored(needed))
+                picture.load()
         else:
             pixels(opened, needed, file.stat().st_size, job.caps())
 
