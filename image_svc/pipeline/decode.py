@@ -160,7 +160,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     )
     caps.check_pixels(*full, needs)
     if shrunk:
-        return jpeg.reduced(opened.data, opened.header, picture.mode, least)
+        return jpeg.reduced(opened.data, opened.header, least)
     _check_tiles(picture)
     if opened.format is Format.PNG and png.interlaced(opened.data):
         _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last

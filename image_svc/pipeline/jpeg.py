@@ -76,8 +76,8 @@ def announced(header: Header) -> Image.Image:
     return picture
 
 
-def reduced(data: mmap, header: Header, mode: str, size: Size) -> Image.Image:
-    """The stored picture in `mode` (L, RGB or CMYK, as its components have it), reduced to `size` or as large as it is.
+def reduced(data: mmap, header: Header, size: Size) -> Image.Image:
+    """The stored picture in L, RGB or CMYK, as its components have it, reduced to `size` or as large as it is.
 
     Each component is reduced by a Lanczos filter from its own samples while it is decoded. Raises `Rejected`, and
     MemoryError.
@@ -86,7 +86,7 @@ def reduced(data: mmap, header: Header, mode: str, size: Size) -> Image.Image:
         raise ValueError("the header is not that of a JPEG")
     denominator = _denominator(header, size)
     spans = _without(header.details if denominator == _DETAILS_END else (), len(data))
-    picture = Image.Image()._new(_imaging.new_block(mode, size))
+    picture = Image.Image()._new(_imaging.new_block(_MODES[header.components], size))
     with native.lent(data) as file:
         order = _Order(
             file=file,

@@ -54,7 +54,7 @@ class Sources:
     that a photo costs outside the sandbox.
 
     A child sees a source only when `fill` has returned, and none of another's bytes in it; who maps it has ended by the
-    time that it is used again.
+    time that it is used again. What was read stays in this process's memory until then, as it does in any heap.
     """
 
     def __init__(self) -> None:

@@ -59,9 +59,8 @@ def verdict(content: bytes, size: Sequence[float]) -> tuple[str, bytes]:
             assert header.size is not None
             if header.size[0] * header.size[1] > _MOST_PIXELS:
                 return "large", b""
-            mode = {1: "L", 3: "RGB", 4: "CMYK"}[header.components or 0]
             wanted = (max(1, round(header.size[0] * size[0])), max(1, round(header.size[1] * size[1])))
-            return "READY", jpeg.reduced(data, header, mode, wanted).tobytes()
+            return "READY", jpeg.reduced(data, header, wanted).tobytes()
         except Rejected as refusal:
             return refusal.reason.value, b""
 

@@ -1,7 +1,6 @@
 """What the pipeline around the pixels adds: the real worker on LocalStack and PostgreSQL, our own processes counted.
 
-`parts` takes a worker's steps one by one in this process, with the worker's own adapters, so that their CPU can be told
-apart; `busy`, `alone`, `memory` and `backlog` watch a worker that runs as it does in production.
+`busy`, `alone`, `memory` and `backlog` watch a worker that runs as it does in production; `steps` takes it apart.
 """
 
 from __future__ import annotations
@@ -27,40 +26,26 @@ from deploy.local.postgres import VOLATILE
 from deploy.local.postgres import running as postgres_running
 from image_svc.adapters import metadata as metadata_adapter
 from image_svc.adapters.metadata import GrpcMetadata
-from image_svc.domain.messages import Created, parse
 from image_svc.domain.model import Job, Ready, StoredVariant
-from image_svc.pipeline.fingerprint import fingerprint
-from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Facts, Format
-from image_svc.sandbox import Developed, DevelopedVariant, Sandbox
-from image_svc.worker.source import Sources
 from metadata_svc import migrate
 from metadata_svc.domain.image import State
 from tests.bench.imaging import accounts, job
 from tests.bench.imaging.engine import Taken
 from tests.bench.imaging.measure import say
+from tests.bench.imaging.steps import LEASE, parts
 from tests.support.image_stack import Service, Stack, free_port, stack
 from tests.support.localstack import LocalStack
 from tests.support.postgres import Database
 
-_LEASE: Final = 30.0
 _TIDY: Final = 0.05
 _LOOK: Final = 0.05  # seconds between two looks at the worker's log
 _LOTS: Final = 6  # workers, and processes that they are compared with
-_EDGE: Final = 4  # images at either end of a backlog that do not count
+_EDGE: Final = 4  # images at either end of a backlog that do not count, as the first ones of whoever is compared with
 _FLEET: Final = 8  # workers' calls that metadata_svc has in hand at a time
 _POLL: Final = 0.004  # seconds between two looks at an image's state, or at the worker's memory
-QUEUE, GET, HASH, SANDBOX, PUT, RPC = (
-    "queue: receive, delete",
-    "S3: get",
-    "SHA-256 of the original",
-    "sandbox: the worker's side",
-    "S3: put, four variants with their SHA-256",
-    "gRPC: begin, finish",
-)
 # As it is set outside of tests; an emulator keeps the long poll of a worker that ended, so polls are short.
 _PRODUCTION: Final[dict[str, Any]] = {"lease_seconds": 30, "heartbeat_seconds": 10, "receive_wait_seconds": 1}
-_PARTS: Final = (QUEUE, GET, HASH, SANDBOX, PUT, RPC)
 
 
 Bare = Callable[[], AbstractContextManager[Callable[[Path], Taken]]]
@@ -126,89 +111,6 @@ async def _database(url: str) -> Database:
     return Database(parts.path.lstrip("/"), url, app, maintenance)
 
 
-class Steps:
-    """A worker's steps by hand. `cpu` has this process's CPU seconds of each, a value an image."""
-
-    def __init__(self, running: Stack, metadata: GrpcMetadata, sandbox: Sandbox) -> None:
-        self._running, self._metadata, self._sandbox = running, metadata, sandbox
-        self._presets = job.eager_presets()
-        self._sources = Sources()
-        self.cpu: dict[str, list[float]] = {part: [] for part in _PARTS}
-
-    async def one(self, content: bytes) -> None:
-        """Uploads an image and takes it all the way."""
-        place = self._running.place
-        await self._running.upload(content)
-        spent = dict.fromkeys(_PARTS, 0.0)
-        clock = _Clock(spent)
-        messages = await place.queue.receive(most=1, wait=20, visibility=_LEASE)
-        clock.lap(QUEUE)
-        (message,) = messages
-        (item,) = parse(message.body, bucket=place.incoming)
-        assert isinstance(item, Created)
-        begun = await self._metadata.begin(item.key, _LEASE)
-        assert isinstance(begun, Job)
-        clock.lap(RPC)
-        with self._sources.one() as source:
-            async with place.store.original(item.key) as original:
-                await source.fill(original, size=begun.size, sha256=begun.sha256)
-            clock.lap(GET)
-            hashlib.sha256(content).digest()
-            clock.lap(HASH)
-            spent[GET] -= spent[HASH]  # it was hashed while it came
-            with await self._sandbox.develop(source.fd, begun.content_type, self._presets) as developed:
-                clock.lap(SANDBOX)
-                variants = await self._store(begun, source.sha256, developed)
-                clock.lap(PUT)
-        await self._metadata.finish(begun.attempt, Ready(developed.facts, source.sha256, variants))
-        clock.lap(RPC)
-        assert not await place.queue.delete([message.receipt])
-        clock.lap(QUEUE)
-        for part, seconds in spent.items():
-            self.cpu[part].append(seconds)
-
-    async def _store(self, begun: Job, sha256: bytes, developed: Developed) -> tuple[StoredVariant, ...]:
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._store_one(begun, sha256, preset, made))
-                for preset, made in zip(self._presets, developed.variants, strict=True)
-            ]
-        return tuple(task.result() for task in tasks)
-
-    async def _store_one(self, begun: Job, sha256: bytes, preset: Preset, made: DevelopedVariant) -> StoredVariant:
-        name = f"{preset.name}.{fingerprint(sha256, preset, self._sandbox.build)}.{made.extension}"
-        key = begun.media_prefix + name
-        await self._running.place.store.put_variant(key, os.pread(made.fd, made.size, 0), made.content_type)
-        return StoredVariant(preset.name, key, made.content_type, made.width, made.height, made.size)
-
-
-class _Clock:
-    """Adds this process's CPU time since the last lap to a part's."""
-
-    def __init__(self, spent: dict[str, float]) -> None:
-        self._spent = spent
-        self._last = time.process_time()
-
-    def lap(self, part: str) -> None:
-        now = time.process_time()
-        self._spent[part] += now - self._last
-        self._last = now
-
-
-async def parts(running: Stack, photo: Path, count: int) -> dict[str, float]:
-    """CPU seconds an image of each step, of the process that takes it: medians of `count` images."""
-    async with AsyncExitStack() as exits:
-        channel = await metadata_adapter.channel(exits, f"ipv4:127.0.0.1:{running.metadata_port}")
-        sandbox = await exits.enter_async_context(await Sandbox.start())
-        steps = Steps(running, GrpcMetadata(channel, 5.0), sandbox)
-        content = photo.read_bytes()
-        greeting = await running.place.queue.receive(most=1, wait=5, visibility=_LEASE)  # S3's test event
-        await running.place.queue.delete([message.receipt for message in greeting])
-        for _ in range(count + 2):
-            await steps.one(content)
-        return {part: statistics.median(values[2:]) for part, values in steps.cpu.items()}
-
-
 @dataclass
 class _Samples:
     """Of images that went through workers, one by one: CPU seconds of the processes, and what else was seen."""
@@ -238,6 +140,8 @@ async def busy(running: Stack, photo: Path, count: int, bare: Bare) -> Cost:
         with ExitStack() as processes:
             with _on(cores[(lot + 1) % len(cores)]):
                 alone = processes.enter_context(bare())
+            for _ in range(_EDGE):  # its heap is new, too
+                alone(photo)
             with _on(cores[lot % len(cores)]):
                 worker = await running.worker(**_PRODUCTION)
             await _until(running, already + _EDGE)
@@ -276,7 +180,7 @@ async def fleet(running: Stack, content: bytes, count: int) -> float:
 
         async def one_worker() -> None:
             for image in images:
-                begun = await metadata.begin(image.original_key, _LEASE)
+                begun = await metadata.begin(image.original_key, LEASE)
                 assert isinstance(begun, Job)
                 variants = tuple(
                     StoredVariant(each.name, begun.media_prefix + each.name, each.content_type, 640, 480, 40_000)
@@ -355,7 +259,8 @@ async def _sampled(to: _Samples, lot: _Lot, photo: Path, count: int) -> None:
     pids = worker.process.pid, running.metadata_service.process.pid
     for _ in range(3):
         await _through(running, content)
-    bare(photo)
+    for _ in range(_EDGE):
+        bare(photo)
     idle = await _idle(pids)
     for _ in range(count):
         image = await running.register(content)
@@ -488,7 +393,7 @@ async def measured(folder: Path, photo: Path, large: Path, *, count: int, waitin
     """Measures `count` images one at a time and a backlog of `waiting`; memory with the `large` photo."""
     async with world(folder) as running:
         say("around the pixels: step by step")
-        steps = await parts(running, photo, count)
+        by_step = await parts(running, photo, count)
         say("around the pixels: workers with a backlog")
         loaded = await busy(running, photo, count * 3, bare)
         say("around the pixels: workers, one photo at a time")
@@ -497,4 +402,4 @@ async def measured(folder: Path, photo: Path, large: Path, *, count: int, waitin
         most = await memory(running, worker, large, 5)
         await worker.stop()
         say("around the pixels: a backlog")
-        return Around(steps, loaded, one_by_one, most, await backlog(running, photo, waiting))
+        return Around(by_step, loaded, one_by_one, most, await backlog(running, photo, waiting))

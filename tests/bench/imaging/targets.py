@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from tests.bench.imaging.around import HASH, Around
+from tests.bench.imaging.around import Around
 from tests.bench.imaging.measure import Results, ratio
 from tests.bench.imaging.pictures import Photo
+from tests.bench.imaging.steps import HASH
 
 # Peer, least ratio of images per CPU second, on JPEG alone.
 _RATIOS: Final = (("sharp", 2.0, True), ("sharp-cascade", 1.3, True), ("pyvips-cascade", 1.0, False))

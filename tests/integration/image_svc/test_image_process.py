@@ -55,6 +55,8 @@ async def test_an_uploaded_photo_becomes_ready(running: Stack) -> None:
     (line,) = worker.events("image ready")
     assert line["image_id"] == image.id
     assert line["trace_id"] == "a" * 32  # of the request that registered it
+    assert 0.01 < line["child_cpu_seconds"] < 8
+    assert 10 * 2**20 < line["child_peak_bytes"] < 2**30
 
 
 async def test_the_process_serves_health_reflection_and_requeueing(running: Stack) -> None:
@@ -121,7 +123,7 @@ async def test_what_is_not_acceptable_is_rejected_with_its_reason_and_stops_nobo
     ]
     images = [await running.upload(content, **fields) for content, fields, _ in bad]
     good = [await running.upload(photo) for _ in range(3)]
-    await running.worker()
+    worker = await running.worker()
     for image, (_, _, reason) in zip(await running.settled(images), bad, strict=True):
         assert image.state == pb.Image.REJECTED
         assert image.problem.type == reason
@@ -131,6 +133,8 @@ async def test_what_is_not_acceptable_is_rejected_with_its_reason_and_stops_nobo
     for image in await running.settled(good):
         await check_ready(running, image, photo)
     await running.place.empty()
+    looked_at = {line["reason"] for line in worker.events("image rejected") if "child_cpu_seconds" in line}
+    assert looked_at == {"not_an_image", "unsupported_format", "content_type_mismatch", "truncated"}
 
 
 @pytest.mark.parametrize("delays", [(0.1, 0.5), (0.2, 0.35), (0.0, 0.8)])

@@ -14,10 +14,11 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from image_svc.pipeline.headers import Header, exif, jpeg
 from image_svc.pipeline.jpeg import announced
-from image_svc.pipeline.types import Rejected
 from tests.support.developing import CAPS, DATA, PHOTOS, drawn, encoded
 
 _SHORT, _LONG, _ASCII = 3, 4, 2
+# Refused before anybody looks at its notes.
+_CUT_SHORT = "28968137f4fc75fbf56f16d7a7a8551a.jpg"
 
 
 def _directory(order: str, *entries: tuple[int, int, int, bytes], announced: int | None = None) -> bytes:
@@ -97,16 +98,14 @@ def test_a_profile_larger_than_a_segment_comes_whole() -> None:
 
 
 def _jpegs() -> list[Path]:
-    return sorted({path.name: path for folder in (PHOTOS, DATA) for path in folder.glob("*.jpg")}.values())
+    whole = {path.name: path for folder in (PHOTOS, DATA) for path in folder.glob("*.jpg") if path.name != _CUT_SHORT}
+    return sorted(whole.values())
 
 
 @pytest.mark.parametrize("path", _jpegs(), ids=lambda path: path.name)
 def test_a_jpeg_is_read_as_pillow_reads_it(path: Path) -> None:
     content = path.read_bytes()
-    try:
-        ours = _header(content)
-    except Rejected:
-        return  # before anybody looks at its notes
+    ours = _header(content)
     theirs = JpegImageFile(io.BytesIO(content))
     picture = announced(ours)
     assert (picture.size, picture.mode) == (theirs.size, theirs.mode)
