@@ -77,6 +77,7 @@ class Alone:
     storage: float  # of which S3's get and put, as the worker saw them
     bare: float  # the photo in process: on the clock
     added: float  # total beyond event, storage and bare, the median of the images
+    ratio: float  # of total to bare, the same
 
 
 @asynccontextmanager
@@ -230,6 +231,7 @@ async def alone(running: Stack, photo: Path, count: int, bare: Bare) -> Alone:
         storage=statistics.median(each.storage for each in taken.times),
         bare=statistics.median(each.wall for each in taken.alone),
         added=statistics.median(each.total - each.event - each.storage - own.wall for each, own in pairs),
+        ratio=statistics.median(each.total / own.wall for each, own in pairs),
     )
 
 

@@ -99,8 +99,6 @@ def around(found: Around, photo: str, large: str) -> list[Verdict]:
         Verdict(
             "3. memory of a worker with a photo in hand", large, found.memory / 1e6, _MEMORY_MB, "MB", at_most=True
         ),
-        Verdict(
-            "4. PUT answered to READY, to the bare pipeline", photo, alone.total / alone.bare, _END_TO_END, at_most=True
-        ),
+        Verdict("4. PUT answered to READY, to the bare pipeline", photo, alone.ratio, _END_TO_END, at_most=True),
         Verdict("4. a backlog: share of what the cores give", photo, found.drained.share, _DRAINS),
     ]
