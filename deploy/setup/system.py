@@ -15,7 +15,7 @@ from deploy.setup.console import SetupError, run, step
 
 OLDEST_PYTHON: Final = (3, 11)
 
-# Debian's package for each header that pillow-simd and the reducer of JPEGs are compiled with.
+# Debian's package for each header that pillow-simd and our own C are compiled with.
 _HEADERS: Final = {
     "jpeglib.h": "libjpeg62-turbo-dev",
     "lcms2.h": "liblcms2-dev",

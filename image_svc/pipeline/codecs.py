@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
 import platform
 import re
 from pathlib import Path
@@ -11,10 +13,10 @@ from typing import Final
 import PIL
 import pillow_avif
 import pillow_heif
-from PIL import _imaging, features
+from PIL import Image, _imaging, features
 from pillow_avif import AvifImagePlugin
 
-from image_svc.pipeline import native
+from image_svc.pipeline import jpeg, native
 
 _NEEDED: Final = ("jpg", "zlib", "webp", "littlecms2", "libtiff")
 # `vpmaddwd` on 256-bit registers (VEX.256.66.0F F5), the heart of pillow-simd's resampling when it is compiled for
@@ -34,14 +36,16 @@ def verify() -> str:
         raise CodecError(f"Pillow was built without {', '.join(missing)}")
     simd = _simd() if platform.machine() == "x86_64" else "none"
     try:
-        reducer = native.build()
+        own = native.build()
     except OSError as error:
-        raise CodecError(f"the reducer of JPEGs cannot be used, `make setup` builds it: {error}") from error
-    if simd == "avx2" and not reducer.endswith("avx2"):
-        raise CodecError("the reducer of JPEGs has no AVX2 code: it must be compiled with -mavx2")
+        raise CodecError(f"our own C cannot be used, `make setup` builds it: {error}") from error
+    if simd == "avx2" and not own.endswith("avx2"):
+        raise CodecError("our own C has no AVX2 code: it must be compiled with -mavx2")
+    if not _writes_as_pillow():
+        raise CodecError("our own C does not fit the libjpeg that is loaded: `make setup` builds it anew")
     versions = [
         f"pipeline {_code()}",
-        f"jpeg {reducer}",
+        f"jpeg {own}",
         f"pillow {PIL.__version__}",
         f"simd {simd}",
         *(f"{name} {features.version(name)}" for name in ("libjpeg_turbo", *_NEEDED)),
@@ -49,6 +53,17 @@ def verify() -> str:
         f"avif {pillow_avif.__version__} {AvifImagePlugin._avif.codec_versions()}",
     ]
     return "; ".join(versions)
+
+
+def _writes_as_pillow() -> bool:
+    """Whether JPEGs are written right: `native/write.c` stands inside libjpeg, where no version number is checked."""
+    picture = Image.merge("RGB", [Image.effect_noise((40, 24), sigma) for sigma in (9, 50, 90)])
+    expected = io.BytesIO()
+    picture.save(expected, "JPEG", quality=80, optimize=True, subsampling="4:2:0")
+    with os.fdopen(os.memfd_create("jpeg"), "w+b") as made:
+        jpeg.write(picture, 80, made.fileno())
+        made.seek(0)
+        return made.read() == expected.getvalue()
 
 
 def _code() -> str:

@@ -1,8 +1,9 @@
-"""The pixels of a JPEG, no more of them than anybody needs: what `native/` does, for Python."""
+"""The pixels of a JPEG, no more of them than anybody needs, and pixels to a JPEG: what `native/` does, for Python."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Sequence
 from mmap import mmap
 from typing import Final
@@ -50,6 +51,26 @@ class _Order(ctypes.Structure):
 
 
 _DONE, _BROKEN, _NO_MEMORY, _FOREIGN = range(4)
+
+
+class _Picture(ctypes.Structure):
+    """`Picture` of the C source, field for field."""
+
+    _fields_ = (
+        ("pixels", ctypes.c_void_p),
+        ("width", ctypes.c_int32),
+        ("height", ctypes.c_int32),
+        ("components", ctypes.c_int32),
+        ("quality", ctypes.c_int32),
+        ("sink", ctypes.c_int32),
+        ("status", ctypes.c_int32),
+        ("error", ctypes.c_int32),
+        ("message", ctypes.c_char * _MESSAGE_BYTES),
+    )
+
+
+_WRITTEN, _FAILED, _NO_ROOM, _NOT_WRITTEN = range(4)
+_COMPONENTS: Final = {"L": 1, "RGB": 3}
 
 
 class _Array(ctypes.Structure):
@@ -112,6 +133,43 @@ def reduced(data: mmap, header: Header, size: Size) -> Image.Image:
     if order.missing:
         raise truncated()
     return picture
+
+
+def write(picture: Image.Image, quality: int, sink: int) -> None:
+    """Writes an L or RGB picture to a descriptor, where its position is: baseline, 4:2:0, and with the Huffman codes
+    that are best for it (4 % of the bytes for 1 of 9 ms at 2048 pixels).
+
+    The bytes are Pillow's with `optimize`, which takes 16. Raises OSError, and MemoryError.
+    """
+    lent, picture = _lent_pixels(picture)
+    order = _Picture(
+        pixels=_address(lent[1]),
+        width=picture.width,
+        height=picture.height,
+        components=_COMPONENTS[picture.mode],
+        quality=quality,
+        sink=sink,
+    )
+    native.library().darkroom_jpeg_write(ctypes.byref(order))
+    del lent  # it holds the picture's memory until here
+    if order.status == _NO_ROOM:
+        raise MemoryError
+    if order.status == _NOT_WRITTEN:
+        raise OSError(order.error, os.strerror(order.error))
+    if order.status != _WRITTEN:
+        raise ValueError(f"libjpeg does not write it: {order.message.decode(errors='replace')}")
+
+
+def _lent_pixels(picture: Image.Image) -> tuple[tuple[object, object], Image.Image]:
+    """The capsules by which Pillow lends a picture's memory, and the picture they belong to: where it lies in several
+    pieces (from 16 MiB on), a copy in one.
+    """
+    try:
+        return picture.__arrow_c_array__(), picture
+    except ValueError:
+        whole = Image.Image()._new(_imaging.new_block(picture.mode, picture.size))
+        whole.paste(picture)
+        return whole.__arrow_c_array__(), whole
 
 
 def _denominator(header: Header, size: Size) -> int:

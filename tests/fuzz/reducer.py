@@ -1,13 +1,15 @@
 """`python -m tests.fuzz.reducer`: mutated JPEGs through the project's own C, built with the compiler's sanitizers.
 
-Each goes through two builds, with vectors and without, to a size of its own: both must come to the same verdict and the
-same pixels, and neither may touch memory that is not its own or compute what C leaves undefined. Where our own decoder
-of an eighth does the work, libjpeg must have come to the same verdict.
+Each goes through two builds, with vectors and without, to a size of its own and back into a file: both must come to the
+same verdict, the same pixels and the same file, which is Pillow's, and neither may touch memory that is not its own or
+compute what C leaves undefined. Where our own decoder of an eighth does the work, libjpeg must have come to the same
+verdict.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import mmap
 import os
 import random
@@ -20,6 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 from unittest import mock
+
+from PIL import Image
 
 from deploy.setup import native as compiler
 from deploy.setup import system
@@ -60,9 +64,23 @@ def verdict(content: bytes, size: Sequence[float]) -> tuple[str, bytes]:
             if header.size[0] * header.size[1] > _MOST_PIXELS:
                 return "large", b""
             wanted = (max(1, round(header.size[0] * size[0])), max(1, round(header.size[1] * size[1])))
-            return "READY", jpeg.reduced(data, header, wanted).tobytes()
+            picture = jpeg.reduced(data, header, wanted)
+            return "READY", picture.tobytes() + written(picture if picture.mode == "L" else picture.convert("RGB"))
         except Rejected as refusal:
             return refusal.reason.value, b""
+
+
+def written(picture: Image.Image, quality: int = 80) -> bytes:
+    """An L or RGB picture as a file. Raises AssertionError where it is not what Pillow makes of it."""
+    expected = io.BytesIO()
+    sampling = {} if picture.mode == "L" else {"subsampling": "4:2:0"}  # which Pillow takes for a grey one, too
+    picture.save(expected, "JPEG", quality=quality, optimize=True, **sampling)
+    with os.fdopen(os.memfd_create("jpeg"), "w+b") as made:
+        jpeg.write(picture, quality, made.fileno())
+        made.seek(0)
+        content = made.read()
+    assert content == expected.getvalue(), f"{picture.mode} {picture.size} at quality {quality}"
+    return content
 
 
 @contextmanager

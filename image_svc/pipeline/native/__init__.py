@@ -59,8 +59,9 @@ def library() -> ctypes.CDLL:
 @functools.cache
 def _loaded(path: Path) -> ctypes.CDLL:
     loaded = ctypes.CDLL(str(path))
-    loaded.darkroom_jpeg_reduce.argtypes = [ctypes.c_void_p]
-    loaded.darkroom_jpeg_reduce.restype = None
+    for name in ("darkroom_jpeg_reduce", "darkroom_jpeg_write"):
+        getattr(loaded, name).argtypes = [ctypes.c_void_p]
+        getattr(loaded, name).restype = None
     loaded.darkroom_jpeg_marker.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
     loaded.darkroom_jpeg_marker.restype = ctypes.c_size_t
     for name in ("darkroom_jpeg_digest", "darkroom_jpeg_vectors"):

@@ -1,8 +1,8 @@
 """Our pipeline without the sandbox: `python -m …in_process pixels`, or `floor`, or `decode`.
 
 `pixels` is all of `develop`, the facts too. `floor` decodes as far as the largest variant needs (a JPEG by Pillow,
-shrunk by libjpeg) and encodes copies that were made before: what a pipeline of ready-made parts cannot save. `decode`
-is the whole photo's pixels and nothing else.
+shrunk by libjpeg) and encodes copies that were made before (JPEGs by Pillow, too): what a pipeline of ready-made parts
+cannot save. `decode` is the whole photo's pixels and nothing else.
 """
 
 from __future__ import annotations
@@ -67,6 +67,10 @@ def prepare_floor(file: Path, out: Path, plain: wire.Presets) -> wire.Run:
     def run(file: Path) -> None:
         _decode(file, presets)
         for preset in presets:
+            if preset.format == "jpeg":
+                target = out / f"{preset.name}.{preset.extension}"
+                copies[preset.name].save(target, quality=preset.quality, optimize=True)
+                continue
             sink = _sink(out, preset)
             encode(copies[preset.name], preset, sink)
             os.close(sink)
