@@ -26,7 +26,7 @@ _OVERHEAD_BYTES: Final = 256 * 1024 * 1024
 _NOBODY: Final = 65534
 
 
-def run(job: Job, descriptors: Sequence[int], filter_: bytes) -> NoReturn:
+def run(job: Job, descriptors: Sequence[int], filter_: seccomp.Filter) -> NoReturn:
     """Develops the file and ends the process: with status 0 where the answer was written, 1 where not."""
     status = 1
     try:
@@ -61,7 +61,7 @@ def caps(limits: SandboxLimits) -> Caps:
     )
 
 
-def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: bytes) -> list[int]:
+def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: seccomp.Filter) -> list[int]:
     """Leaves the process its descriptors, moved to 3 and up, and its limits; returns where they are now."""
     helper = os.getppid()
     # Where memory runs out, the kernel should take the child and not the service.
@@ -77,10 +77,6 @@ def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: bytes) 
     if os.getppid() != helper:  # it was gone before the kernel knew
         os._exit(1)
     os.setsid()
-    signal.set_wakeup_fd(-1)
-    for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write beyond the limit fails instead
     # First out of the way, so that none is closed by another's move; 0 to 2 are /dev/null since the helper's start.
     above = max([*descriptors, 2 + len(descriptors)]) + 1
     moved = [os.dup2(descriptor, above + place) for place, descriptor in enumerate(descriptors)]
@@ -91,9 +87,9 @@ def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: bytes) 
         (resource.RLIMIT_AS, limits.address_space_bytes, limits.address_space_bytes),
         (resource.RLIMIT_CPU, limits.cpu_seconds, limits.cpu_seconds + 1),
         (resource.RLIMIT_NOFILE, limits.open_files, limits.open_files),
-        (resource.RLIMIT_FSIZE, limits.variant_bytes, limits.variant_bytes),
+        (resource.RLIMIT_FSIZE, limits.variant_bytes, limits.variant_bytes),  # Python ignores SIGXFSZ: writing fails
     ):
         resource.setrlimit(kind, (soft, hard))
     gc.disable()  # one file, then the process ends
-    seccomp.apply(filter_)
+    filter_.apply()
     return places

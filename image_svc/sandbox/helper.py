@@ -44,26 +44,19 @@ class Helper:
         self._parent = parent
         # Made before `_settle_memory`: one that came with each order would lie where children's pictures begin.
         self._order = bytearray(LARGEST)
-        self._filter = seccomp.program()
-        self._children: dict[int, int] = {}  # job by process
+        self._filter = seccomp.Filter()
+        self._children: dict[int, int] = {}  # process by job
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> None:
         """Works until the parent is gone; what is in work then dies with this process."""
-        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # only its byte in the pipe matters
         self._selector.register(self._parent, selectors.EVENT_READ)
-        self._selector.register(read, selectors.EVENT_READ)
         while True:
             for key, _ in self._selector.select():
-                if key.fileobj is self._parent:
-                    if not self._take():
-                        return
-                else:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(read, 4096)
-            self._reap()
+                if key.fileobj is not self._parent:
+                    self._reap(key.fd, key.data)
+                elif not self._take():
+                    return
 
     def _take(self) -> bool:
         size, descriptors = _received(self._parent, self._order)
@@ -74,9 +67,9 @@ class Helper:
         if order.job is not None:
             self._fork(order.job, descriptors)
         elif order.kill is not None:
-            for process, number in self._children.items():
-                if number == order.kill.number:
-                    os.kill(process, signal.SIGKILL)
+            process = self._children.get(order.kill.number)
+            if process is not None:
+                os.kill(process, signal.SIGKILL)
         for descriptor in descriptors:
             os.close(descriptor)
         return True
@@ -89,23 +82,24 @@ class Helper:
             return
         if process == 0:
             child.run(job, descriptors, self._filter)
-        self._children[process] = job.number
+        self._children[job.number] = process
+        # Readable when the child has ended. No signal: what handles it would be inherited, and undone by each child.
+        self._selector.register(os.pidfd_open(process), selectors.EVENT_READ, job.number)
 
-    def _reap(self) -> None:
-        for process in list(self._children):
-            ended, status, used = os.wait4(process, os.WNOHANG)
-            if not ended:
-                continue
-            code = os.waitstatus_to_exitcode(status)
-            self._report(
-                Ended(
-                    number=self._children.pop(process),
-                    status=max(code, 0),
-                    signal=max(-code, 0),
-                    cpu_seconds=used.ru_utime + used.ru_stime,
-                    peak_memory=used.ru_maxrss * 1024,
-                )
+    def _reap(self, descriptor: int, number: int) -> None:
+        self._selector.unregister(descriptor)
+        os.close(descriptor)
+        _, status, used = os.wait4(self._children.pop(number), 0)
+        code = os.waitstatus_to_exitcode(status)
+        self._report(
+            Ended(
+                number=number,
+                status=max(code, 0),
+                signal=max(-code, 0),
+                cpu_seconds=used.ru_utime + used.ru_stime,
+                peak_memory=used.ru_maxrss * 1024,
             )
+        )
 
     def _report(self, ended: Ended) -> None:
         self._parent.send(msgspec.json.encode(Report(ended=ended)))
@@ -172,6 +166,7 @@ def _settle_memory() -> None:
 def main(descriptor: int) -> None:
     """Serves the parent behind a descriptor. Says "ready" with the name of the build, or why it cannot be."""
     parent = socket.socket(fileno=descriptor)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # as its children shall have it; of the others Python handles none
     try:
         build = codecs.verify()
         _warm_up()

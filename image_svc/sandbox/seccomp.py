@@ -14,6 +14,7 @@ import struct
 from typing import Final
 
 # linux/prctl.h, linux/seccomp.h, linux/audit.h
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_SECCOMP: Final = 22
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _SECCOMP_MODE_FILTER: Final = 2
@@ -141,25 +142,42 @@ def program() -> bytes:
     return b"".join(code)
 
 
-def apply(filter_: bytes) -> None:
-    """Puts the filter on this process, for good. Raises OSError where the kernel does not take it."""
-    steps = ctypes.create_string_buffer(filter_, len(filter_))
-    prog = _Program(len(filter_) // 8, ctypes.cast(steps, ctypes.c_void_p).value)
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
-    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(prog))
+class Filter:
+    """The filter as the kernel takes it, made before it is needed: who applies it may have little left to do so with.
+
+    Raises OSError where there is none for this machine.
+    """
+
+    def __init__(self) -> None:
+        code = program()
+        self._steps = ctypes.create_string_buffer(code, len(code))
+        self._program = _Program(len(code) // 8, ctypes.cast(self._steps, ctypes.c_void_p).value)
+        self._no_privileges = _arguments(_PR_SET_NO_NEW_PRIVS, 1)
+        self._filter = _arguments(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.addressof(self._program))
+
+    def apply(self) -> None:
+        """Puts the filter on this process, for good. Raises OSError where the kernel does not take it."""
+        _prctl(self._no_privileges)
+        _prctl(self._filter)
 
 
 def die_with_parent(signal: int) -> None:
     """Has the kernel send this process a signal when the thread that forked it ends."""
-    _prctl(1, signal)  # PR_SET_PDEATHSIG
+    _prctl(_arguments(_PR_SET_PDEATHSIG, signal))
 
 
 def _step(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
     return struct.pack("=HBBI", code, yes, no, value)
 
 
-def _prctl(option: int, second: int, third: int = 0) -> None:
-    arguments = [ctypes.c_ulong(value) for value in (second, third, 0, 0)]
-    if _libc.prctl(ctypes.c_int(option), *arguments):
+_Arguments = tuple[ctypes.c_int, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong]
+
+
+def _arguments(option: int, second: int, third: int = 0) -> _Arguments:
+    return ctypes.c_int(option), ctypes.c_ulong(second), ctypes.c_ulong(third), ctypes.c_ulong(0), ctypes.c_ulong(0)
+
+
+def _prctl(arguments: _Arguments) -> None:
+    if _libc.prctl(*arguments):
         number = ctypes.get_errno()
-        raise OSError(number, f"prctl {option}: {os.strerror(number)}")
+        raise OSError(number, f"prctl {arguments[0].value}: {os.strerror(number)}")

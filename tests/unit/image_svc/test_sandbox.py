@@ -215,7 +215,7 @@ async def test_the_helper_has_nothing_of_ours_in_its_environment_or_its_hands(sa
     held = sorted(
         os.readlink(f"/proc/{process}/fd/{number}").split(":")[0] for number in os.listdir(f"/proc/{process}/fd")
     )
-    assert held == ["/dev/null"] * 3 + ["anon_inode"] + ["pipe"] * 2 + ["socket"]
+    assert held == ["/dev/null"] * 3 + ["anon_inode", "socket"]
     with open(f"/proc/{process}/maps") as file:
         mapped = file.read()
     assert "grpc" not in mapped
@@ -298,11 +298,11 @@ async def test_a_closed_sandbox_leaves_no_process(photo: int) -> None:
 
 def confined(attempt: Callable[[], object]) -> int | None:
     """What a confined process gets for an attempt: an error number, None for success, -1 where it had to die for it."""
-    filter_ = seccomp.program()
+    filter_ = seccomp.Filter()
     process = os.fork()
     if process == 0:
         try:
-            seccomp.apply(filter_)
+            filter_.apply()
             attempt()
             os._exit(0)
         except OSError as error:
@@ -366,7 +366,7 @@ def test_a_confined_process_may_compute_and_use_what_it_holds(attempt: Callable[
 
 def test_the_filter_is_for_good() -> None:
     def loosen() -> None:
-        seccomp.apply(seccomp.program())
+        seccomp.Filter().apply()
 
     assert confined(loosen) == errno.EPERM
 

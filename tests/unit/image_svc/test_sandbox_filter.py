@@ -133,12 +133,12 @@ def test_the_numbers_are_the_kernels(machine: str) -> None:
 def test_the_kernel_denies_it_too(call: str) -> None:
     """The same question to the kernel of this machine, from a confined process."""
     number = TABLE[call][MACHINES[platform.machine()][0]]
-    filter_ = seccomp.program()
+    filter_ = seccomp.Filter()
     libc = ctypes.CDLL(None, use_errno=True)
     process = os.fork()
     if process == 0:
         try:
-            seccomp.apply(filter_)
+            filter_.apply()
             made = libc.syscall(ctypes.c_long(number), *[ctypes.c_long(0)] * 6)
             os._exit(ctypes.get_errno() if made < 0 else 200)
         finally:
