@@ -11,7 +11,7 @@ from tests.bench.imaging.measure import Figures, Results
 from tests.bench.imaging.pictures import Photo
 
 _COLUMNS: Final = 3
-_PANEL: Final = (372, 232)
+_PANEL: Final = (372, 252)
 _MARGIN: Final = 24
 _TOP: Final = 76
 _LABEL: Final = 174  # pixels for an engine's name

@@ -68,7 +68,7 @@ ENGINES: Final = (
     Engine("sharp-cascade-2", "the same, WebP effort 2", "peer", _sharp("cascade", "2")),
     Engine("pyvips-cascade", "pyvips, cascade", "peer", _python("pyvips", "vips_cascade", "4")),
     Engine("pyvips-cascade-2", "the same, WebP effort 2", "peer", _python("pyvips", "vips_cascade", "2")),
-    Engine("simd-cascade", "pillow-simd, cascade, effort 2", "peer", _ours("simd_cascade"), heif=True),
+    Engine("simd-cascade", "pillow-simd, cascade", "peer", _ours("simd_cascade"), heif=True),
     Engine("pillow", "Pillow, naive", "peer", _python("pillow", "naive_pillow"), heif=True),
     Engine("floor", "decode + encode alone", "floor", _ours("in_process", "floor"), heif=True),
 )
