@@ -49,7 +49,7 @@ class WarmMethod(Generic[_Request, _Response]):
     ) -> None:
         """`method` is `package.Service/Method`, `request` and `response` are its message classes.
 
-        The method must be among the `retried` of the channel: that policy is what the second way relies on.
+        The method must be among the `retried` of the channel, or repeated by its caller: the second way relies on it.
         """
         serialize: Any = request
         deserialize: Any = response

@@ -28,6 +28,7 @@ from image_svc.pipeline.types import Facts, Format
 from image_svc.ports import StaleAttempt, Unreachable
 from runtime import grpc_client
 from runtime.errors import DarkroomError, Kind
+from runtime.grpc_warm import WarmMethod
 
 _SERVICE: Final = "darkroom.metadata.v1.MetadataService"
 # Repeated by the channel when the connection broke: calls that may be, and that nobody above repeats. The others are
@@ -50,12 +51,19 @@ class GrpcMetadata:
         # The generated stub serves both kinds of channel; its type says which.
         self._stub: rpc.MetadataServiceAsyncStub = rpc.MetadataServiceStub(to)
         self._timeout = timeout
+        # The two calls that each image makes. The worker repeats them anyway when a server goes.
+        self._begin = WarmMethod(
+            to, f"{_SERVICE}/BeginProcessing", pb.BeginProcessingRequest, pb.BeginProcessingResponse
+        )
+        self._finish = WarmMethod(
+            to, f"{_SERVICE}/FinishProcessing", pb.FinishProcessingRequest, pb.FinishProcessingResponse
+        )
 
     async def begin(self, key: str, lease: float) -> Job | Settled | Busy:
         """See `Metadata`."""
         request = pb.BeginProcessingRequest(key=key, lease=duration(lease))
         with translated():
-            answer = await grpc_client.call(self._stub.BeginProcessing, request, self._timeout)
+            answer = await self._begin(request, self._timeout)
         match answer.WhichOneof("outcome"):
             case "job":
                 job = answer.job
@@ -94,7 +102,7 @@ class GrpcMetadata:
         else:
             request.ready.CopyFrom(_ready(verdict))
         with translated(fenced=True):
-            await grpc_client.call(self._stub.FinishProcessing, request, self._timeout)
+            await self._finish(request, self._timeout)
 
     async def fail(self, attempt: Attempt, problem: Problem, *, final: bool) -> Retry | None:
         """See `Metadata`."""
