@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,10 +10,7 @@ from mmap import mmap
 from typing import Any, Final
 
 import pillow_heif
-from PIL import Image, ImageChops, PngImagePlugin, TiffImagePlugin
-from PIL.GifImagePlugin import GifImageFile
-from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL import Image, ImageChops
 from PIL.WebPImagePlugin import WebPImageFile
 from pillow_avif import AvifImagePlugin
 from pillow_heif.as_plugin import HeifImageFile
@@ -24,32 +20,27 @@ from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.headers import Header, exif, gif, inspect, png
+from image_svc.pipeline.headers.header import After, Frame
 from image_svc.pipeline.memory import peak_bytes
+from image_svc.pipeline.readers import GifReader, PngReader, TiffReader
 from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
 from image_svc.pipeline.types import Format, Reason, Rejected
 
 # Our caps stand before the decoders, and know more of the file than a number of pixels.
 Image.MAX_IMAGE_PIXELS = None
-# The same of a PNG's notes and profile. Profiles of printers have more than the megabyte that Pillow grants, and so has
-# what editors keep of a picture's history.
-PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = sys.maxsize
 # A child is one thread of work; more threads would only blur what it costs.
 pillow_heif.options.DECODE_THREADS = 1
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-# Pillow's own reader of uncompressed TIFF gives wrong pixels for 16 bits in planes and for YCbCr; libtiff does not.
-TiffImagePlugin.READ_LIBTIFF = True
-# 16-bit grey of either byte order, white first. Pillow knows one of the two, and inverts neither: `Header.inverted`.
-TiffImagePlugin.OPEN_INFO[TiffImagePlugin.MM, 0, (1,), 1, (16,), ()] = ("I;16B", "I;16B")
 
 # The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess). Of a JPEG
-# Pillow sees nothing: `headers/jpeg.py` has read what stands before the pixels, and these are `jpeg.reduced`'s.
+# Pillow sees nothing: `headers/jpeg.py` has read what stands before the pixels, and these are `jpeg.reduced`'s. That of
+# TIFF is told what `headers/tiff.py` has read.
 _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
-    Format.PNG: PngImageFile,
+    Format.PNG: PngReader,
     Format.WEBP: WebPImageFile,
-    Format.GIF: GifImageFile,
+    Format.GIF: GifReader,
     Format.AVIF: AvifImagePlugin.AvifImageFile,
     Format.HEIF: HeifImageFile,
-    Format.TIFF: TiffImageFile,
 }
 # EXIF 2.32, 4.6.4: how the stored picture is turned to stand upright.
 _TURNS: Final = {
@@ -63,8 +54,11 @@ _TURNS: Final = {
 }
 # Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
 _CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
-# Their readers give the picture upright, its dimensions too, and cut as its boxes say.
-_SELF_TURNING: Final = frozenset({Format.TIFF, Format.HEIF})
+# How an animation is taken apart, and the largest frame that may be, in pixels, where the picture is smaller.
+_LAID: Final[dict[Format, Callable[[mmap], Iterator[Frame]]]] = {Format.GIF: gif.frames, Format.PNG: png.frames}
+_LARGEST_FRAME: Final = 8_000_000
+# What Pillow and libheif say of pixels that are well, but not for them.
+_OTHER_KINDS: Final = ("unknown pixel mode", "compression format has not been built in", "primary item")
 # Our own parser has read their notes.
 _NOTED: Final = frozenset({Format.JPEG, Format.PNG})
 _LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
@@ -113,16 +107,13 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
     header = inspect(data, format_, caps)
     if header.size is not None:
         caps.check_pixels(header.size[0], header.size[1], 0)
-    picture = jpeg.announced(header) if format_ is Format.JPEG else _guarded(lambda: _OPENERS[format_](data))
+    picture = _picture(data, format_, header)
     # Two readers of one header must agree, or one of them was lied to.
     if header.size is not None and picture.size != header.size and format_ is not Format.GIF:
         raise Rejected(Reason.NOT_AN_IMAGE, "The file's header contradicts itself.")
     frames = header.frames if format_ is not Format.AVIF else _guarded(lambda: int(getattr(picture, "n_frames", 1)))
     caps.check_frames(frames)
     caps.check_pixels(picture.width, picture.height, 0)
-    # Not by Pillow's `getexif`: of a PNG it would decode all pixels first, and it takes a note in XMP for an order.
-    notes = header.exif if format_ in _NOTED else picture.info.get("exif")
-    orientation = 1 if format_ in _SELF_TURNING else exif.orientation(notes or b"")
     crop = header.crop if format_ is Format.AVIF and frames == 1 else None  # the reader of HEIC does it
     return Opened(
         format_,
@@ -131,11 +122,31 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
         picture,
         crop,
         picture.size if crop is None else (crop[2] - crop[0], crop[3] - crop[1]),
-        orientation,
+        _orientation(format_, header, picture),
         frames,
         _profile(format_, header, picture),
-        _loop(format_, picture),
+        _loop(format_, header, picture),
     )
+
+
+def _picture(data: mmap, format_: Format, header: Header) -> Image.Image:
+    """An image that has no pixels yet."""
+    if format_ is Format.JPEG:
+        return jpeg.announced(header)
+    picture: Image.Image = _guarded(
+        lambda: TiffReader(data, header) if format_ is Format.TIFF else _OPENERS[format_](data)
+    )
+    return picture
+
+
+def _orientation(format_: Format, header: Header, picture: Image.Image) -> int:
+    """How the stored picture is turned."""
+    if format_ is Format.HEIF:  # its reader gives it upright, its dimensions too, and cut as its boxes say
+        return 1
+    if format_ is Format.TIFF:
+        return header.orientation
+    # Not by Pillow's `getexif`: of a PNG it would decode all pixels first, and it takes a note in XMP for an order.
+    return exif.orientation((header.exif if format_ in _NOTED else picture.info.get("exif")) or b"")
 
 
 def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.Image:
@@ -202,7 +213,7 @@ def frames(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
 
     shown. To be asked for after `pixels` has checked the size that all of them have. Raises `Rejected`.
     """
-    if opened.format is Format.GIF:
+    if opened.format in _LAID:
         yield from _laid(opened)
         return
     reader = _reopened(opened)
@@ -211,33 +222,47 @@ def frames(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
 
 
 def _laid(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
-    """The frames of a GIF, laid over each other as browsers do it: on nothing, cleared to nothing, cut at the edges.
+    """The frames of a GIF or PNG, laid over each other as browsers do it: on nothing, cleared to nothing, cut at the
 
-    Pillow lays them on the first colour of the palette, clears to another, and remembers from one frame what is to
-    become of the next.
+    edges. Pillow lays a GIF's on the first colour of the palette, clears to another, and remembers from one frame what
+    is to become of the next; it mixes transparencies as if they were colours.
     """
     shown = Image.new("RGBA", opened.size, (0, 0, 0, 0))
-    for each in gif.frames(opened.data):
-        before = shown.copy() if each.disposal in {3, 4} else None  # 4 was meant for 3 by some
+    missing = opened.frames
+    for each in _LAID[opened.format](opened.data):
+        before = shown.copy() if each.after is After.UNDONE else None
         place = each.left, each.top, each.left + each.width, each.top + each.height
-        if each.width * each.height > shown.width * shown.height:
+        if each.width * each.height > max(shown.width * shown.height, _LARGEST_FRAME):
             raise Rejected(Reason.NOT_AN_IMAGE, "A frame of the animation is larger than the picture.")
         if each.width and each.height:
-            picture = _guarded(partial(_single, each.alone))
-            shown.paste(picture, place, picture if picture.mode == "RGBA" else None)
+            picture = _guarded(partial(_single, opened.format, each.alone))
+            if each.over:
+                _lay_over(shown, picture, place)
+            else:
+                shown.paste(picture, place)
         yield shown.copy(), each.milliseconds
         if before is not None:
             shown = before
-        elif each.disposal == 2:
+        elif each.after is After.CLEARED:
             shown.paste((0, 0, 0, 0), place)
+        missing -= 1
+    if missing > 0:
+        raise _truncated()
 
 
-def _single(content: bytes) -> Image.Image:
-    """A GIF of one frame, ready to be resampled."""
-    picture = _OPENERS[Format.GIF](io.BytesIO(content))
+def _lay_over(shown: Image.Image, picture: Image.Image, place: Box) -> None:
+    """What is transparent lets through what is there; what lies outside is cut."""
+    right, bottom = min(place[2], shown.width), min(place[3], shown.height)
+    if place[0] < right and place[1] < bottom:
+        shown.alpha_composite(picture.crop((0, 0, right - place[0], bottom - place[1])), place[:2])
+
+
+def _single(format_: Format, content: bytes) -> Image.Image:
+    """A file of one frame as RGBA."""
+    picture = _OPENERS[format_](io.BytesIO(content))
     _check_tiles(picture)
     picture.load()
-    return resizable(picture)
+    return resizable(picture).convert("RGBA")
 
 
 def _reopened(opened: Opened) -> Opened:
@@ -253,8 +278,7 @@ def _reopened(opened: Opened) -> Opened:
 def _frame(opened: Opened, number: int) -> tuple[Image.Image, float]:
     """One frame, and for how many milliseconds it is shown. They are asked for in order, each once for a reader."""
     picture = opened.picture
-    behind = 1 if picture.info.get("default_image") else 0  # a PNG's still picture for those that know no animation
-    _guarded(lambda: picture.seek(number + behind))
+    _guarded(lambda: picture.seek(number))
     _check_tiles(picture)
     _guarded(picture.load)
     if picture.size != opened.size:
@@ -276,8 +300,10 @@ def _profile(format_: Format, header: Header, picture: Image.Image) -> bytes | N
     return embedded
 
 
-def _loop(format_: Format, picture: Image.Image) -> int:
+def _loop(format_: Format, header: Header, picture: Image.Image) -> int:
     """How often an animation is shown, 0 for without end: as browsers do it."""
+    if format_ is Format.PNG:
+        return header.loop if header.loop < 65536 else 0
     if format_ is Format.AVIF:  # its reader does not tell; sequences that do not say go on, and hardly one says
         return 0
     value = picture.info.get("loop")
@@ -291,8 +317,7 @@ def _loop(format_: Format, picture: Image.Image) -> int:
 
 def _check_tiles(picture: Image.Image) -> None:
     """Pillow 12.1.1 adds a tile's place and size in 32 bits before it checks them (CVE-2026-42311); this does not."""
-    # A TIFF's size is that of the picture upright; its tiles lie as they are stored.
-    width, height = getattr(picture, "_tile_size", picture.size)
+    width, height = picture.size
     for tile in getattr(picture, "tile", ()):
         left, top, right, bottom = tile[1] or (0, 0, width, height)
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
@@ -311,7 +336,7 @@ def _guarded(work: Callable[[], Any]) -> Any:
         text = str(error).lower()
         if "truncated" in text or "end of file" in text or "eof" in text:
             raise _truncated() from None
-        if "unknown pixel mode" in text:
+        if any(words in text for words in _OTHER_KINDS):
             raise Rejected(Reason.UNSUPPORTED_FORMAT, "Pixels of this kind are not accepted.") from None
         raise Rejected(Reason.NOT_AN_IMAGE, "The file starts like an image, but cannot be decoded.") from error
 

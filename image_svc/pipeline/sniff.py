@@ -37,6 +37,7 @@ _AVIF_BRANDS: Final = {b"avif", b"avis"}
 _HEVC_BRANDS: Final = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _STRUCTURE_BRANDS: Final = {b"mif1", b"msf1", b"miaf", b"mif2", b"1pic"}
 _RAW_BRANDS: Final = {b"crx ": "Canon raw (CR3)"}
+_OTHER_CODECS: Final = {b"j2ki", b"j2is", b"jpeg", b"jpgs", b"avci", b"avcs", b"vvic", b"evbi"}
 
 # Pictures that are not accepted, by how they start.
 _OTHER_PICTURES: Final[tuple[tuple[bytes, str], ...]] = (
@@ -114,6 +115,8 @@ def _iso_media(head: bytes) -> Format:
         return Format.AVIF
     if major in _HEVC_BRANDS:
         return Format.HEIF
+    if major in _OTHER_CODECS:
+        raise _unsupported("HEIF with this codec")
     if major in _STRUCTURE_BRANDS:
         if brands & _AVIF_BRANDS:
             return Format.AVIF

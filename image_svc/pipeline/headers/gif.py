@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from mmap import mmap
-from typing import Final, NamedTuple
+from typing import Final
 
 from image_svc.pipeline.caps import Caps
-from image_svc.pipeline.headers.header import Header, truncated
+from image_svc.pipeline.headers.header import After, Frame, Header, truncated
 
 _EXTENSION: Final = 0x21
 _IMAGE: Final = 0x2C
@@ -17,19 +17,7 @@ _WIDEST: Final = 12
 _CODES: Final = 1 << _WIDEST
 
 
-class Frame(NamedTuple):
-    """Where a frame lies, in pixels; what becomes of its place afterwards (0 and 1: it stays, 2: it is cleared, 3: it
-
-    is as it was before); how long it is shown; and a GIF of this frame alone.
-    """
-
-    left: int
-    top: int
-    width: int
-    height: int
-    disposal: int
-    milliseconds: int
-    alone: bytes
+_AFTER: Final = {2: After.CLEARED, 3: After.UNDONE, 4: After.UNDONE}  # 4 was meant for 3 by some
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
@@ -52,6 +40,8 @@ def inspect(data: mmap, caps: Caps) -> Header:
         while at < end and data[at]:
             at += data[at] + 1
         if at >= end:
+            if frames and kind == _EXTENSION:  # a note behind the frames
+                break
             raise truncated()
         at += 1
     if not frames:
@@ -78,8 +68,9 @@ def frames(data: mmap) -> Iterator[Frame]:
             top,
             width,
             height,
-            control[3] >> 2 & 7 if control else 0,
+            True,
             10 * int.from_bytes(control[4:6], "little"),
+            _AFTER.get(control[3] >> 2 & 7, After.STAYS) if control else After.STAYS,
             b"GIF89a%b%b%b,%b%b%b;" % (size, palette, control, bytes(4), size, data[at + 9 : end]),
         )
         at, control = end, b""
@@ -130,7 +121,7 @@ def check_rows(data: mmap) -> None:
 
 def _behind(data: mmap, at: int) -> int:
     """Where the chain of blocks that starts here has ended."""
-    while data[at]:
+    while at < len(data) and data[at]:
         at += data[at] + 1
     return at + 1
 

@@ -2,12 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
 
 from image_svc.pipeline.types import Reason, Rejected
 
 # Where a part of a file begins and ends.
 Span = tuple[int, int]
+
+
+class After(Enum):
+    """What becomes of a frame's place when its time is over."""
+
+    STAYS = auto()
+    CLEARED = auto()
+    UNDONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Of an animation: where it lies, in pixels; whether it is laid over what is there, or takes its place; how long it
+
+    is shown, and what comes then; and a file of this frame alone.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+    over: bool
+    milliseconds: float
+    after: After
+    alone: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +46,9 @@ class Header:
     stands, across and down, where libjpeg shrinks it. `color` are code points of ITU-T H.273 for colour primaries and
     transfer. In an `inverted` picture the largest grey is black, and its decoder does not know. `exif` is a
     JPEG's or a PNG's, wherever it stands, `profile` (ICC) a JPEG's. Of a HEIC or AVIF only what lies in `crop` is to be
-    shown: left, top, right and bottom, before it is turned.
+    shown: left, top, right and bottom, before it is turned. Of a TIFF, `tags` are those that bear on its pixels, each
+    with its type and its values as they lie in the file, `place` is where its directory stands, and `orientation` how
+    it is turned. `loop` is how often an animation of a PNG is shown, 0 for without end.
     """
 
     frames: int = 1
@@ -33,6 +62,10 @@ class Header:
     exif: bytes | None = None
     profile: bytes | None = None
     crop: tuple[int, int, int, int] | None = None
+    orientation: int = 1
+    place: int = 0
+    loop: int = 0
+    tags: Mapping[int, tuple[int, bytes]] = field(default_factory=dict)
 
 
 def truncated() -> Rejected:

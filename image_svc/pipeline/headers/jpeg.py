@@ -25,6 +25,7 @@ _SEGMENT_HEAD: Final = 4
 # ICC.1:2010, annex B.4: after the name, the piece's number and how many there are.
 _PROFILE: Final = b"ICC_PROFILE\0"
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD9)})
+_NOTES: Final = frozenset({*range(0xE0, 0xF0), 0xFE})  # of applications, and comments
 # What a decoder keeps of each sample until the last scan: one 16-bit coefficient.
 _COEFFICIENT_BYTES: Final = 2
 # Real files have some hundred: a large profile, a maker's notes, tables for each scan. Each one costs Python's time.
@@ -153,6 +154,8 @@ def _segments(data: mmap | bytes) -> Iterator[tuple[int, int, int]]:
         if marker in _ALONE:
             continue
         length = int.from_bytes(data[at : at + 2], "big")
+        if marker in _NOTES:
+            length = max(length, 2)  # a note that has no length: libjpeg goes on behind it, and so do all viewers
         if length < 2 or at + length > len(data):
             return
         segments += 1

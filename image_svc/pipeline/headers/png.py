@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 import zlib
 from collections.abc import Iterator
 from mmap import mmap
 from typing import Final
 
 from image_svc.pipeline.caps import Caps
-from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
+from image_svc.pipeline.headers.header import After, Frame, Header, damaged, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
 _SIGNATURE_BYTES: Final = 8
@@ -21,6 +22,8 @@ _PIXELS: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"fdAT"})
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _ADAM7: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 _PIECE: Final = 1 << 20
+_AFTER: Final = {1: After.CLEARED, 2: After.UNDONE}  # 11.3.6.2 (APNG)
+_CONTROL: Final = struct.Struct(">IIIIIHHBB")
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
@@ -28,13 +31,14 @@ def inspect(data: mmap, caps: Caps) -> Header:
     if data[12:16] != b"IHDR" or len(data) < 33:
         raise truncated() if len(data) < 33 else malformed("it has no header")
     size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    frames, controls, inflated = 1, 0, 0
+    frames, controls, inflated, loop, coded = 1, 0, 0, 0, False
     color = exif = None
     for kind, body, length in _chunks(data):
         if kind in _PIXELS and zlib.crc32(data[body - 4 : body + length]) != _number(data, body + length):
             raise damaged()
-        if kind == b"acTL":
-            frames = max(1, _number(data, body))
+        coded = coded or kind == b"IDAT"
+        if kind == b"acTL" and length >= 8:
+            frames, loop = max(1, _number(data, body)), _number(data, body + 4)
             caps.check_frames(frames)
         elif kind == b"fcTL":
             controls += 1
@@ -46,9 +50,52 @@ def inspect(data: mmap, caps: Caps) -> Header:
             inflated += _inflated(
                 _compressed_part(kind, data[body : body + length]), caps.max_inflated_bytes - inflated
             )
-    if frames > 1 and controls < frames:
+    if not coded or (frames > 1 and controls < frames):
         raise truncated()
-    return Header(frames=frames, size=size, color=color, exif=exif)
+    return Header(frames=frames, size=size, color=color, exif=exif, loop=loop)
+
+
+def frames(data: mmap) -> Iterator[Frame]:
+    """The frames of an animation, in order. A still picture that stands before them is none. Raises `Rejected`."""
+    head, shared, control, coded = data[16:33], b"", b"", b""
+    first = True
+    for kind, body, length in _chunks(data):
+        content = data[body : body + length]
+        if kind == b"fcTL":
+            if coded:
+                yield _frame(head, shared, control, coded, first=first)
+                first = False
+            control, coded = content, b""
+        elif kind in {b"PLTE", b"tRNS"}:
+            shared += _chunk(kind, content)
+        elif kind == b"IDAT" and control:
+            coded += _chunk(b"IDAT", content)
+        elif kind == b"fdAT" and control:
+            coded += _chunk(b"IDAT", content[4:])
+    if coded:
+        yield _frame(head, shared, control, coded, first=first)
+
+
+def _frame(head: bytes, shared: bytes, control: bytes, coded: bytes, *, first: bool) -> Frame:
+    if len(control) < _CONTROL.size:
+        raise truncated()
+    _, width, height, left, top, time, unit, after, over = _CONTROL.unpack_from(control)
+    header = _chunk(b"IHDR", struct.pack(">II", width, height) + head[8:13])
+    return Frame(
+        left,
+        top,
+        width,
+        height,
+        over == 1,
+        1000 * time / (unit or 100),
+        # What was before the first one is nothing.
+        After.CLEARED if first and after else _AFTER.get(after, After.STAYS),
+        b"\x89PNG\r\n\x1a\n%b%b%b%b" % (header, shared, coded, _chunk(b"IEND", b"")),
+    )
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
 
 def _chunks(data: mmap) -> Iterator[tuple[bytes, int, int]]:

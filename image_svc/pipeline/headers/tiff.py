@@ -26,6 +26,7 @@ _MAX_ENTRIES: Final = 1024
 # A palette of 16-bit values, and bytes: the tables of JPEG in TIFF and the colour profile.
 _COLOR_MAP: Final = 320
 _NEEDED: Final = (_COLOR_MAP, 347, 34675)
+_ORIENTATION: Final = 274
 # TIFF 6.0, section 8, for what is not said; photometric must be.
 _DEFAULTS: Final = {
     _BITS_PER_SAMPLE: 1,
@@ -41,6 +42,10 @@ _EXTRA_SAMPLES: Final = 338
 _LAYOUT: Final = frozenset(
     {*_DEFAULTS, _WIDTH, _HEIGHT, _ROWS, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA_SAMPLES, 273, 279, 324, 325}
 )
+# What more Pillow is to know: the order of bits. All others are notes, or for libtiff alone.
+_FILL_ORDER: Final = 266
+_READ: Final = frozenset({*_LAYOUT, *_NEEDED, _ORIENTATION, _FILL_ORDER, _DNG_VERSION})
+_PALETTE: Final = 3
 # RGB, inks and YCbCr: several samples.
 _COLORS: Final = frozenset({2, 5, 6})
 _JPEG: Final = 7
@@ -48,13 +53,29 @@ _JPEG: Final = 7
 _PLACES: Final = ((273, 279), (324, 325))
 # Of the types that numbers of interest have: BYTE, SHORT, LONG, LONG8.
 _TYPES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_UNDEFINED: Final = 7  # bytes
+# Bytes of a value of the others: ASCII, RATIONAL, SBYTE, UNDEFINED, SSHORT, SLONG, SRATIONAL, FLOAT, DOUBLE, SLONG8.
+_SIZES: Final = {2: 1, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 17: 8}
 
 
 class _Entry(NamedTuple):
-    form: str | None  # as struct names it
+    kind: int
     values: int
     place: int
+
+    @property
+    def form(self) -> str | None:
+        """Its type as struct names it."""
+        return _TYPES.get(self.kind)
+
+    @property
+    def bytes(self) -> int:
+        """Of all values."""
+        return self.values * _width(self.kind)
+
+
+def _width(kind: int) -> int:
+    """Bytes of a value; 0 for a type that nobody knows."""
+    return struct.calcsize(_TYPES[kind]) if kind in _TYPES else _SIZES.get(kind, 0)
 
 
 _Directory = dict[int, _Entry]
@@ -63,12 +84,13 @@ _Directory = dict[int, _Entry]
 def inspect(data: mmap, _caps: Caps) -> Header:
     """Reads the first directory for kinds of pixels that are not accepted, and tells camera raw files apart.
 
-    Pillow and libtiff read it each for itself, and Pillow 12.1.1 believes that both found the same: a tag that comes
-    twice, is of no whole numbers or left to be guessed could make them differ, and is refused.
+    Pillow is told what is found here, libtiff reads it for itself, and Pillow 12.1.1 believes that both are the same: a
+    tag of the pixels' that comes twice, is of no whole numbers or left to be guessed could make them differ, and is
+    refused. Notes are left alone, wherever they lie.
     """
     order = "<" if data[:2] == b"II" else ">"
     try:
-        directory = _directory(data, order)
+        place, directory = _directory(data, order)
         first = {tag: _first(data, directory, tag, order) for tag in _DEFAULTS}
         if _DNG_VERSION in directory:
             raise Rejected(Reason.UNSUPPORTED_FORMAT, "Camera raw (DNG) is not accepted.")
@@ -86,9 +108,31 @@ def inspect(data: mmap, _caps: Caps) -> Header:
         if compression == _JPEG:
             _check_jpegs(data, directory, order)
         _check_whole(data, directory, order)
+        if first[_PHOTOMETRIC] == _PALETTE and getattr(directory.get(_COLOR_MAP), "values", 0) != 3 << bits:
+            raise malformed("its palette does not have a colour for each value")
+        turn = _first(data, directory, _ORIENTATION, order)
+        tags = {tag: (entry.kind, _content(data, tag, entry, order)) for tag, entry in directory.items()}
     except (struct.error, OverflowError):  # a place beyond the end, or beyond every end
         raise truncated() from None
-    return Header(inverted=bits == 16 and first[_PHOTOMETRIC] == 0)
+    return Header(
+        inverted=bits == 16 and first[_PHOTOMETRIC] == 0,
+        orientation=turn if 1 <= turn <= 8 else 1,
+        place=place,
+        tags={tag: tags[tag] for tag in tags if tag not in {_ORIENTATION, _DNG_VERSION}},
+    )
+
+
+def _content(data: mmap, tag: int, entry: _Entry, order: str) -> bytes:
+    """A tag's values as they lie in the file. Raises struct.error where they lie beyond its end."""
+    if entry.bytes > len(data):
+        raise truncated()
+    (content,) = struct.unpack_from(f"{entry.bytes}s", data, entry.place)
+    if tag == _COLOR_MAP and entry.form == "H":
+        form = f"{order}{entry.values}H"
+        levels = struct.unpack(form, content)
+        if max(levels, default=256) < 256:  # of 8 bits, as some have written it and libtiff takes it
+            return struct.pack(form, *(level * 257 for level in levels))
+    return bytes(content)
 
 
 def _check_jpegs(data: mmap, directory: _Directory, order: str) -> None:
@@ -122,7 +166,7 @@ def _check_whole(data: mmap, first: _Directory, order: str) -> None:
     """Raises `Rejected` where strips or tiles, or what they cannot be read without, lie beyond the end of the file."""
     for tag in _NEEDED:
         entry = first.get(tag)
-        if entry is not None and entry.place + entry.values * (2 if tag == _COLOR_MAP else 1) > len(data):
+        if entry is not None and entry.place + entry.bytes > len(data):
             raise truncated()
     for offsets, counts in _PLACES:
         places = zip(_values(data, first, offsets, order), _values(data, first, counts, order), strict=False)
@@ -140,27 +184,33 @@ def _values(data: mmap, first: _Directory, tag: int, order: str) -> tuple[int, .
     return struct.unpack_from(f"{order}{entry.values}{entry.form}", data, entry.place)
 
 
-def _directory(data: mmap, order: str) -> _Directory:
-    """Where the values of each tag are. Raises struct.error where the directory lies beyond the end."""
+def _directory(data: mmap, order: str) -> tuple[int, _Directory]:
+    """Where the directory is, and the values of each tag that bears on pixels. Raises struct.error where it lies beyond
+    the end.
+    """
     big = struct.unpack_from(order + "H", data, 2) == (_BIG,)
     word = "Q" if big else "I"
-    (at,) = struct.unpack_from(order + word, data, 8 if big else 4)
-    if at > len(data):
+    (place,) = struct.unpack_from(order + word, data, 8 if big else 4)
+    if place > len(data):
         raise truncated()
-    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, at)
+    (entries,) = struct.unpack_from(order + ("Q" if big else "H"), data, place)
     if entries > _MAX_ENTRIES:
         raise malformed("its directory is out of all bounds")
-    at += 8 if big else 2
+    at = place + (8 if big else 2)
     size = struct.calcsize(word)
-    found = {}
+    found: _Directory = {}
     for _ in range(entries):
         tag, kind, count = struct.unpack_from(order + "HH" + word, data, at)
-        place, form = at + 4 + size, _TYPES.get(kind)
-        width = struct.calcsize(form) if form else int(kind == _UNDEFINED)
-        if width * count > size:
-            (place,) = struct.unpack_from(order + word, data, place)
-        if tag in found or (tag in _LAYOUT and form is None):
-            raise malformed("its directory can be read in two ways")
-        found[tag] = _Entry(form, count, place)
+        entry = _Entry(kind, count, at + 4 + size)
         at += 4 + 2 * size
-    return found
+        if tag not in _READ:
+            continue
+        if entry.bytes > size:
+            (values,) = struct.unpack_from(order + word, data, entry.place)
+            entry = entry._replace(place=values)
+        if tag == _ORIENTATION and entry.form not in {"H", "I"}:  # as it should be, and as some write it: see `exif`
+            continue
+        if tag in found or (tag in _LAYOUT and entry.form is None):
+            raise malformed("its directory can be read in two ways")
+        found[tag] = entry
+    return place, found

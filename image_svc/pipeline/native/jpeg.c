@@ -99,11 +99,13 @@ static void on_error(j_common_ptr common) {
 }
 
 /* Warnings do not end the work: a bit that fell over in coded data is no reason to refuse a photo. Blocks that are
- * missing before the end marker, real or put there by `on_empty`, are told to the caller. */
+ * missing before the end marker, real or put there by `on_empty`, are told to the caller; and before any other, where no
+ * restart and no later scan brings what comes after it. */
 static void on_message(j_common_ptr common, int level) {
     Errors *errors = (Errors *)common->err;
+    j_decompress_ptr info = (j_decompress_ptr)common;
     if (level < 0 && common->err->msg_code == JWRN_HIT_MARKER &&
-        ((j_decompress_ptr)common)->unread_marker == JPEG_EOI)
+        (info->unread_marker == JPEG_EOI || (!info->restart_interval && !info->progressive_mode)))
         errors->order->missing = 1;
 }
 

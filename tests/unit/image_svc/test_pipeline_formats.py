@@ -458,8 +458,9 @@ def test_a_frame_of_a_gif_is_cut_at_the_edge_and_may_have_no_pixels() -> None:
         frame_of_gif(0, 2),
     ]
     assert seen_in_gif(*frames) == ["rrr", "rrb", "rrb", "grb"]
+    assert seen_in_gif(frames[0], frame_of_gif(0, 2, size=(60, 40))) == ["rrr", "ggg"]
     with pytest.raises(Rejected, match="larger than the picture"):
-        seen_in_gif(frames[0], frame_of_gif(0, 1, size=(60, 40)))
+        seen_in_gif(frames[0], frame_of_gif(0, 1, size=(4000, 2001)))
 
 
 # ---- shapes
