@@ -15,14 +15,13 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pillow_avif import AvifImagePlugin
 from pillow_heif.as_plugin import HeifImageFile
 
-from image_svc.pipeline import jpeg, spaces
+from image_svc.pipeline import jpeg, readers, spaces
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.headers import Header, exif, gif, inspect, png
 from image_svc.pipeline.headers.header import After, Frame
 from image_svc.pipeline.memory import peak_bytes
-from image_svc.pipeline.readers import GifReader, PngReader, TiffReader
 from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
 from image_svc.pipeline.types import Format, Reason, Rejected
 
@@ -36,10 +35,10 @@ AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 # Pillow sees nothing: `headers/jpeg.py` has read what stands before the pixels, and these are `jpeg.reduced`'s. That of
 # TIFF is told what `headers/tiff.py` has read.
 _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
-    Format.PNG: PngReader,
+    Format.PNG: readers.PngReader,
     Format.WEBP: WebPImageFile,
-    Format.GIF: GifReader,
-    Format.AVIF: AvifImagePlugin.AvifImageFile,
+    Format.GIF: readers.GifReader,
+    Format.AVIF: readers.avif,
     Format.HEIF: HeifImageFile,
 }
 # EXIF 2.32, 4.6.4: how the stored picture is turned to stand upright.
@@ -134,7 +133,7 @@ def _picture(data: mmap, format_: Format, header: Header) -> Image.Image:
     if format_ is Format.JPEG:
         return jpeg.announced(header)
     picture: Image.Image = _guarded(
-        lambda: TiffReader(data, header) if format_ is Format.TIFF else _OPENERS[format_](data)
+        lambda: readers.TiffReader(data, header) if format_ is Format.TIFF else _OPENERS[format_](data)
     )
     return picture
 

@@ -5,6 +5,8 @@ shown, and what stands in a file must be meant as its standard says.
 
 from __future__ import annotations
 
+import io
+import re
 import struct
 import sys
 import zlib
@@ -16,6 +18,7 @@ from PIL import PngImagePlugin, TiffImagePlugin
 from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile, PngStream
 from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
+from pillow_avif.AvifImagePlugin import AvifImageFile
 
 from image_svc.pipeline.headers import Header
 
@@ -31,6 +34,8 @@ _COLOURS: Final = frozenset({b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP"})
 # Of fewer than 8 bits Pillow makes 8: by so much it multiplies them.
 _GREYS: Final = {2: 85, 4: 17}
 _GREY, _RGB = 0, 2  # colour types
+# The entry of an item of Exif: its version, number and protection, then its type (8.11.6 of ISO/IEC 14496-12).
+_EXIF_ITEM: Final = re.compile(rb"(infe.{8}(?:..)?)Exif", re.DOTALL)
 
 
 class _Stream(PngStream):
@@ -93,6 +98,17 @@ class GifReader(GifImageFile):
         super()._open()
         if self._mode == "L":  # its own palette, which is one of greys in order: it takes the place of the common one
             self.palette = None
+
+
+def avif(data: mmap | io.BytesIO) -> AvifImageFile:
+    """An AVIF. One whose Exif libavif cannot read is read without it: it turns nothing."""
+    try:
+        return AvifImageFile(data)
+    except ValueError as error:
+        if "Exif" not in str(error):
+            raise
+    data.seek(0)
+    return AvifImageFile(io.BytesIO(_EXIF_ITEM.sub(rb"\1none", data.read())))
 
 
 class TiffReader(TiffImageFile):

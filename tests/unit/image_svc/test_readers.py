@@ -305,7 +305,16 @@ def test_a_false_marker_in_the_pixels_of_a_jpeg_leaves_the_rest_missing(marker: 
     assert refused(content[:at] + bytes([0xFF, marker]) + content[at + 2 :]) is Reason.TRUNCATED
 
 
-# ---- HEIF
+# ---- AVIF and HEIF
+
+
+def test_an_avif_whose_exif_cannot_be_read_is_read_without_it() -> None:
+    content = encoded(SMALL, "AVIF", quality=90, exif=b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0")
+    payload = content.rindex(b"II*\0")
+    broken = content[:payload] + b"????" + content[payload + 4 :]
+    with pytest.raises(ValueError, match="Exif"):
+        Image.open(io.BytesIO(broken)).load()
+    assert psnr(made(broken), made(content)) == 99.0
 
 
 @pytest.mark.parametrize("brand", [b"j2ki", b"avci", b"jpeg", b"vvic"])
