@@ -65,14 +65,16 @@ class _Stream(PngStream):
             super().crc(cid, data)
 
 
-PngImagePlugin.PngStream = _Stream  # type: ignore[misc]  # which the reader makes by this name
-
-
 class PngReader(PngImageFile):
     """A PNG's still picture."""
 
     def _open(self) -> None:
-        super()._open()
+        usual = PngImagePlugin.PngStream
+        PngImagePlugin.PngStream = _Stream  # type: ignore[misc]  # the reader makes its stream by this name
+        try:
+            super()._open()
+        finally:
+            PngImagePlugin.PngStream = usual  # type: ignore[misc]
         bits, colours = _head(self.fp)
         key: Any = self.info.get("transparency")
         # Pillow compares a colour that stands for none with samples of 8 bits.

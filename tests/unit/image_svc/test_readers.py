@@ -103,6 +103,12 @@ def test_a_note_that_has_no_end_leaves_the_picture_before_it_whole() -> None:
     assert refused(_png(chunk(b"tEXt", b"Comment\0" + bytes(900)))[:200]) is Reason.TRUNCATED
 
 
+def test_others_in_this_process_still_read_notes_with_pillow() -> None:
+    content = _png(chunk(b"tEXt", b"Comment\0hello"))
+    made(content)
+    assert picture(content).info["Comment"] == "hello"
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_a_grey_that_stands_for_none_is_found_at_every_depth(bits: int) -> None:
     most = (1 << bits) - 1
