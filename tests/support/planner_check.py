@@ -94,8 +94,8 @@ async def observe(running: Stack, processes: int, images: int, seed: int = 1) ->
 def compare(seen: Seen, *, faster: float = 1.0) -> list[Line]:
     """The figures side by side. `faster` distorts the service rate that the simulation is told: it must not agree then.
 
-    The tolerance is a quarter of the figure, a service, because a worker takes a message ahead of its turn while another
-    one is free, and half of what else an image costs, which varies, too.
+    The tolerance is a quarter of the figure, a service, because a worker takes a message ahead of its turn while one is
+    free elsewhere, and half of what else an image costs, which varies, too.
     """
     wait, ready = _simulated(seen, faster)
     slack = float(seen.service.mean()) + 0.5 * seen.overhead
