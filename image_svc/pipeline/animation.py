@@ -8,7 +8,7 @@ from typing import Final
 
 from PIL import Image
 
-from image_svc.pipeline.decode import Opened, frames
+from image_svc.pipeline.decode import LARGEST_FRAME, Opened, frames
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Format
@@ -18,7 +18,6 @@ _MOVING: Final = frozenset({Format.GIF, Format.WEBP, Format.PNG, Format.AVIF})
 # and 128 MB for the frames, which the encoder takes together. A longer or larger animation shows its first frame.
 _MOST_DECODED: Final = 400_000_000
 _MOST_MADE: Final = 32_000_000
-_LARGEST_FRAME: Final = 8_000_000
 # Browsers show a frame that asks for no time, or less than they deem honest, for a tenth of a second.
 _LEAST_MS: Final = 11
 _USUAL_MS: Final = 100
@@ -40,7 +39,7 @@ def moves(opened: Opened, preset: Preset, made: Size) -> bool:
         preset.animated
         and 1 < count <= preset.max_frames
         and opened.format in _MOVING
-        and area <= _LARGEST_FRAME
+        and area <= LARGEST_FRAME
         and area * count <= _MOST_DECODED
         and made[0] * made[1] * count <= _MOST_MADE
     )

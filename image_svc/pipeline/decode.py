@@ -53,9 +53,10 @@ _TURNS: Final = {
 }
 # Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
 _CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
-# How an animation is taken apart, and the largest frame that may be, in pixels, where the picture is smaller.
+# How an animation is taken apart whose frames are laid over each other here.
 _LAID: Final[dict[Format, Callable[[mmap], Iterator[Frame]]]] = {Format.GIF: gif.frames, Format.PNG: png.frames}
-_LARGEST_FRAME: Final = 8_000_000
+# Pixels of the largest frame of an animation that is kept moving, or of a frame that reaches beyond it.
+LARGEST_FRAME: Final = 8_000_000
 # What Pillow and libheif say of pixels that are well, but not for them.
 _OTHER_KINDS: Final = ("unknown pixel mode", "compression format has not been built in", "primary item")
 # Our own parser has read their notes.
@@ -231,8 +232,8 @@ def _laid(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
     for each in _LAID[opened.format](opened.data):
         before = shown.copy() if each.after is After.UNDONE else None
         place = each.left, each.top, each.left + each.width, each.top + each.height
-        if each.width * each.height > max(shown.width * shown.height, _LARGEST_FRAME):
-            raise Rejected(Reason.NOT_AN_IMAGE, "A frame of the animation is larger than the picture.")
+        if each.width * each.height > LARGEST_FRAME:
+            raise Rejected(Reason.NOT_AN_IMAGE, "A frame of the animation is too large, and larger than the picture.")
         if each.width and each.height:
             picture = _guarded(partial(_single, opened.format, each.alone))
             if each.over:

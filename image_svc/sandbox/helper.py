@@ -159,8 +159,10 @@ def _settle_memory() -> None:
         while (taken := libc.malloc(_PIECE)) < end:
             if not taken:
                 return
-        # The next block's head is to be the last of this huge page's place.
-        libc.malloc(-(taken + _PIECE + _HEAD) % _HUGE_PAGE - _HEAD)
+        # The next block's head is to be the last of a huge page's place. A gap that is smaller than what was taken is a
+        # place too far, because it would come out of what is free before the end.
+        gap = -(taken + _PIECE + _HEAD) % _HUGE_PAGE - _HEAD
+        libc.malloc(gap if gap >= _PIECE else gap + _HUGE_PAGE)
 
 
 def main(descriptor: int) -> None:

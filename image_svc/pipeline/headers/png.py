@@ -57,30 +57,31 @@ def inspect(data: mmap, caps: Caps) -> Header:
 
 def frames(data: mmap) -> Iterator[Frame]:
     """The frames of an animation, in order. A still picture that stands before them is none. Raises `Rejected`."""
-    head, shared, control, coded = data[16:33], b"", b"", b""
-    first = True
+    shared: list[bytes] = []  # the palette, and what stands for transparent
+    coded: list[bytes] = []
+    control = b""
     for kind, body, length in _chunks(data):
         content = data[body : body + length]
         if kind == b"fcTL":
             if coded:
-                yield _frame(head, shared, control, coded, first=first)
-                first = False
-            control, coded = content, b""
+                yield _frame(data, shared, control, coded)
+            control, coded = content, []
         elif kind in {b"PLTE", b"tRNS"}:
-            shared += _chunk(kind, content)
+            shared.append(data[body - 8 : body + length + 4])
         elif kind == b"IDAT" and control:
-            coded += _chunk(b"IDAT", content)
+            coded.append(content)
         elif kind == b"fdAT" and control:
-            coded += _chunk(b"IDAT", content[4:])
+            coded.append(content[4:])
     if coded:
-        yield _frame(head, shared, control, coded, first=first)
+        yield _frame(data, shared, control, coded)
 
 
-def _frame(head: bytes, shared: bytes, control: bytes, coded: bytes, *, first: bool) -> Frame:
+def _frame(data: mmap, shared: list[bytes], control: bytes, coded: list[bytes]) -> Frame:
     if len(control) < _CONTROL.size:
         raise truncated()
     _, width, height, left, top, time, unit, after, over = _CONTROL.unpack_from(control)
-    header = _chunk(b"IHDR", struct.pack(">II", width, height) + head[8:13])
+    header = _chunk(b"IHDR", struct.pack(">II", width, height) + data[24:29])
+    pixels = _chunk(b"IDAT", b"".join(coded))
     return Frame(
         left,
         top,
@@ -88,9 +89,8 @@ def _frame(head: bytes, shared: bytes, control: bytes, coded: bytes, *, first: b
         height,
         over == 1,
         1000 * time / (unit or 100),
-        # What was before the first one is nothing.
-        After.CLEARED if first and after else _AFTER.get(after, After.STAYS),
-        b"\x89PNG\r\n\x1a\n%b%b%b%b" % (header, shared, coded, _chunk(b"IEND", b"")),
+        _AFTER.get(after, After.STAYS),
+        b"\x89PNG\r\n\x1a\n%b%b%b%b" % (header, b"".join(shared), pixels, _chunk(b"IEND", b"")),
     )
 
 

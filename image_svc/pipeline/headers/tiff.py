@@ -108,7 +108,7 @@ def inspect(data: mmap, _caps: Caps) -> Header:
         if compression == _JPEG:
             _check_jpegs(data, directory, order)
         _check_whole(data, directory, order)
-        if first[_PHOTOMETRIC] == _PALETTE and getattr(directory.get(_COLOR_MAP), "values", 0) != 3 << bits:
+        if first[_PHOTOMETRIC] == _PALETTE and _count(directory, _COLOR_MAP) != 3 << bits:
             raise malformed("its palette does not have a colour for each value")
         turn = _first(data, directory, _ORIENTATION, order)
         tags = {tag: (entry.kind, _content(data, tag, entry, order)) for tag, entry in directory.items()}
@@ -162,12 +162,13 @@ def _first(data: mmap, directory: _Directory, tag: int, order: str) -> int:
     return int(struct.unpack_from(order + entry.form, data, entry.place)[0])
 
 
+def _count(directory: _Directory, tag: int) -> int:
+    """How many values a tag has."""
+    return directory[tag].values if tag in directory else 0
+
+
 def _check_whole(data: mmap, first: _Directory, order: str) -> None:
-    """Raises `Rejected` where strips or tiles, or what they cannot be read without, lie beyond the end of the file."""
-    for tag in _NEEDED:
-        entry = first.get(tag)
-        if entry is not None and entry.place + entry.bytes > len(data):
-            raise truncated()
+    """Raises `Rejected` where strips or tiles lie beyond the end of the file."""
     for offsets, counts in _PLACES:
         places = zip(_values(data, first, offsets, order), _values(data, first, counts, order), strict=False)
         if any(offset + count > len(data) for offset, count in places):

@@ -182,6 +182,22 @@ def test_a_png_with_a_palette_is_cleared_to_nothing() -> None:
     assert seen == [[(255, 0, 0, 255)] * 2, [(0, 0, 0, 0), (255, 0, 0, 255)]]
 
 
+def test_a_colour_that_stands_for_none_is_none_in_a_frame_if_its_note_is_sound() -> None:
+    key = chunk(b"tRNS", struct.pack(">HHH", 255, 0, 0))
+    frames = (WHOLE, b"\xff\0\0", 0, 0), (RIGHT, b"\0\0\xff", 0, 0)
+    assert _seen(_apng(*frames, colours=2, shared=key))[0] == [(255, 0, 0, 0)] * 2
+    assert _seen(_apng(*frames, colours=2, shared=key[:-1] + b"?"))[0] == [(255, 0, 0, 255)] * 2
+
+
+def test_the_pixels_of_a_frame_may_come_in_very_many_pieces() -> None:
+    content = _apng((WHOLE, bytes((255, 0, 0, 255)), 0, 0), (RIGHT, bytes((0, 0, 255, 255)), 0, 0))
+    at = content.index(b"fdAT") - 4
+    pieces = b"".join(
+        chunk(b"fdAT", struct.pack(">I", 1) + content[place : place + 1]) for place in range(at + 12, len(content) - 16)
+    )
+    assert _seen(content[:at] + pieces + content[-12:])[1] == [(255, 0, 0, 255), (0, 0, 255, 255)]
+
+
 def test_a_still_picture_before_an_animation_is_no_frame_of_it() -> None:
     content = _apng((WHOLE, bytes((255, 0, 0, 255)), 0, 0), (WHOLE, bytes((0, 255, 0, 255)), 0, 0), loop=3)
     first = content.index(b"fcTL") - 4
