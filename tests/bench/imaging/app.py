@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="status 1 where a target is missed")
     options = parser.parse_args()
     wanted = [name for name in options.engines.split(",") if name]
+    if wanted:
+        wanted.append("pixels")  # which all are compared with
     photos = [p for p in pictures.photos(_PICTURES) if not options.photos or p.name in options.photos.split(",")]
     titles = {engine.name: engine.title for engine in ENGINES}
     with tempfile.TemporaryDirectory(prefix="darkroom-bench-") as name:
