@@ -5,6 +5,7 @@ anew with the cosine transform split into rows and columns, which makes it an or
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from operator import mul
@@ -77,12 +78,11 @@ def _on_average(band: Sequence[float], alpha: Sequence[float], opacity: float) -
 def _encode(band: Sequence[float], size: tuple[int, int], nx: int, ny: int) -> _Channel:
     """The lowest terms of a channel's cosine transform: the constant, the others scaled to 0..1, and that scale."""
     width, height = size
-    columns = [[math.cos(math.pi / width * cx * (x + 0.5)) for x in range(width)] for cx in range(nx)]
+    columns = _cosines(width, nx)
     rows = [band[y * width : (y + 1) * width] for y in range(height)]
     along = [[sum(map(mul, row, cosines)) for row in rows] for cosines in columns]
     terms: list[float] = []
-    for cy in range(ny):
-        cosines = [math.cos(math.pi / height * cy * (y + 0.5)) for y in range(height)]
+    for cy, cosines in enumerate(_cosines(height, ny)):
         for cx in range(nx):
             if cx * ny >= nx * (ny - cy):
                 break
@@ -90,3 +90,11 @@ def _encode(band: Sequence[float], size: tuple[int, int], nx: int, ny: int) -> _
     dc, ac = terms[0], terms[1:]
     scale = max(map(abs, ac), default=0.0)
     return _Channel(dc, [0.5 + 0.5 / scale * value for value in ac] if scale else ac, scale)
+
+
+@functools.lru_cache(maxsize=16)
+def _cosines(length: int, count: int) -> list[list[float]]:
+    """So many waves, each at the middle of so many pixels. The same pictures' are asked for again by each channel, and
+    those of the usual shapes of photos by each photo.
+    """
+    return [[math.cos(math.pi / length * wave * (at + 0.5)) for at in range(length)] for wave in range(count)]

@@ -10,8 +10,8 @@ import hashlib
 import os
 import statistics
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +32,7 @@ from metadata_svc import migrate
 from metadata_svc.domain.image import State
 from tests.bench.imaging import accounts, job
 from tests.bench.imaging.engine import Taken
-from tests.bench.imaging.measure import say
+from tests.bench.imaging.measure import on, say
 from tests.bench.imaging.steps import LEASE, parts
 from tests.support.image_stack import Service, Stack, free_port, stack
 from tests.support.localstack import LocalStack
@@ -139,11 +139,11 @@ async def busy(running: Stack, photo: Path, count: int, bare: Bare) -> Cost:
             await running.upload(content)
         already = await _ready(running)
         with ExitStack() as processes:
-            with _on(cores[(lot + 1) % len(cores)]):
+            with on(cores[(lot + 1) % len(cores)]):
                 alone = processes.enter_context(bare())
             for _ in range(_EDGE):  # its heap is new, too
                 alone(photo)
-            with _on(cores[lot % len(cores)]):
+            with on(cores[lot % len(cores)]):
                 worker = await running.worker(**_PRODUCTION)
             await _until(running, already + _EDGE)
             first, before = await _ready(running), _now(worker)
@@ -209,7 +209,7 @@ async def alone(running: Stack, photo: Path, count: int, bare: Bare) -> Alone:
     cores = sorted(os.sched_getaffinity(0))
     for lot in range(_LOTS):
         with ExitStack() as processes:
-            with _on(cores[lot % len(cores)]):
+            with on(cores[lot % len(cores)]):
                 worker = await running.worker(**_PRODUCTION)
                 alone = processes.enter_context(bare())
             images = count * (lot + 1) // _LOTS - count * lot // _LOTS
@@ -233,17 +233,6 @@ async def alone(running: Stack, photo: Path, count: int, bare: Bare) -> Alone:
         added=statistics.median(each.total - each.event - each.storage - own.wall for each, own in pairs),
         ratio=statistics.median(each.total / own.wall for each, own in pairs),
     )
-
-
-@contextmanager
-def _on(core: int) -> Iterator[None]:
-    """Processes that start in this block stay on a core, and those that they start, too."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {core})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 @dataclass(frozen=True)

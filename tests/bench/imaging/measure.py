@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import statistics
 import sys
 import time
@@ -24,7 +25,10 @@ _TIMES: Final = 2
 # Before them, without the clock: an engine has slept for as long as the others worked, and a virtual machine's host may
 # have taken the memory that was free meanwhile. What comes first then pays for it, 20 to 50 ms.
 _UNTIMED: Final = 3
-_PAIRS: Final = 9  # of a thumbnail and a full decode, whatever the rounds: they take half a second each
+# Of a thumbnail and a full decode, whatever the rounds: pairs of processes on one core, and of photos in each. Where
+# its memory came to lie makes a process faster or slower for all its life, and so do a core's neighbours for a while.
+_LOTS: Final = 6
+_PAIRS: Final = 3
 
 
 @dataclass
@@ -133,15 +137,20 @@ class Bench:
     def thumbnail_alone(self, photo: Photo) -> float:
         """How many times more a full decode costs than all that the smallest preset takes (target 5)."""
         smallest = [min(self._plain, key=lambda preset: int(preset["width"]))]
+        cores = sorted(os.sched_getaffinity(0))
         ratios = []
-        with ExitStack() as stack:
-            pixels, decode = (stack.enter_context(running(e, self._folder / "5.log")) for e in (ENGINES[0], DECODE))
-            for process, engine in ((pixels, ENGINES[0]), (decode, DECODE)):
-                self._warm(process, engine)
-            for _ in range(_PAIRS):
-                ours = self._order(pixels, photo, ENGINES[0], smallest, out="thumbnail")
-                whole = self._order(decode, photo, DECODE, smallest)
-                ratios.append(whole.cpu / ours.cpu)
+        for lot in range(_LOTS):
+            with ExitStack() as stack:
+                with on(cores[lot % len(cores)]):
+                    pixels, decode = (
+                        stack.enter_context(running(engine, self._folder / "5.log")) for engine in (ENGINES[0], DECODE)
+                    )
+                for process, engine in ((pixels, ENGINES[0]), (decode, DECODE)):
+                    self._warm(process, engine)
+                for _ in range(_PAIRS):
+                    ours = self._order(pixels, photo, ENGINES[0], smallest, out="thumbnail")
+                    whole = self._order(decode, photo, DECODE, smallest)
+                    ratios.append(whole.cpu / ours.cpu)
         return statistics.median(ratios)
 
     def _started(self, stack: ExitStack, engine: Engine) -> Process | None:
@@ -183,6 +192,17 @@ class Bench:
 
     def _out(self, photo: str, engine: Engine) -> Path:
         return self._folder / photo / engine.name
+
+
+@contextmanager
+def on(core: int) -> Iterator[None]:
+    """Processes that start in this block stay on a core, and those that they start, too."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {core})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def _fit(processes: list[tuple[Engine, Process]], photo: Photo) -> list[tuple[Engine, Process]]:
