@@ -187,6 +187,7 @@ def _consumer(
     )
     limits = ConsumerLimits(
         in_hand=settings.in_hand,
+        refill=settings.refill,
         rhythm=Rhythm(lease=settings.lease_seconds, heartbeat=settings.heartbeat_seconds),
         receive_wait=settings.receive_wait_seconds,
         poll_grace=settings.poll_grace_seconds,

@@ -63,10 +63,11 @@ class Settings(ServiceSettings):
         description="Images that are developed at a time. Developing is CPU alone: one for each vCPU.",
     )
     prefetch: int = Field(
-        2,
+        3,
         ge=0,
         le=64,
-        description="Messages in hand beyond the slots, so that one's transfers overlap another's developing.",
+        description="Messages in hand beyond the slots, so that one's transfers overlap another's developing. Of a "
+        "backlog, half as many are received at a time.",
     )
     receive_wait_seconds: float = Field(20, ge=0, le=20, description="How long a receive waits; SQS's longest.")
     poll_grace_seconds: float = Field(
@@ -158,3 +159,8 @@ class Settings(ServiceSettings):
     def in_hand(self) -> int:
         """Most messages that are in hand at a time."""
         return self.slots + self.prefetch
+
+    @property
+    def refill(self) -> int:
+        """Messages that are received at a time while there is a backlog: fewer calls, and never an idle slot."""
+        return max(1, (self.prefetch + 1) // 2)

@@ -12,7 +12,7 @@ from deploy.capacity.plan import Plan
 from deploy.capacity.planner import Month
 from deploy.capacity.sizing import API_SERVICES, targets
 
-PREFETCH = 2  # messages a worker process holds: the one in hand and the next
+IN_HAND = 4  # messages that a worker process holds: one that is developed, and those that `IMAGE_SVC_PREFETCH` allows
 POOL = 16  # connections of one metadata_svc task: both pools of prod's settings
 START_SPREAD_SECONDS = 20.0  # tasks launched together come up over about this time
 PARAMETER_READS_A_START = 2.0  # the shared folder and the service's own
@@ -85,7 +85,7 @@ DEMANDS: dict[str, Callable[[Peak], float]] = {
     "api_rps": lambda peak: peak.rate * peak.inputs.usage.image.api_calls,
     "incoming_puts": lambda peak: peak.rate,
     "media_puts": lambda peak: peak.rate * (peak.inputs.usage.image.s3_puts - 1),
-    "in_flight": lambda peak: peak.tasks["image_svc"] * peak.factor * peak.inputs.policy.image_svc.vcpu * PREFETCH,
+    "in_flight": lambda peak: peak.tasks["image_svc"] * peak.factor * peak.inputs.policy.image_svc.vcpu * IN_HAND,
     "sns_publishes": lambda peak: peak.rate * peak.inputs.usage.image.sns_publishes,
     "acus": _acus,
     "connections": lambda peak: 2 * peak.tasks["metadata_svc"] * peak.factor * POOL,  # a rollout doubles the tasks

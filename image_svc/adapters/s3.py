@@ -46,15 +46,16 @@ _UNQUOTED: Final = "/~"  # beside letters, digits and -._: https://docs.aws.amaz
 
 
 class _OpenOriginal:
-    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+    def __init__(self, http: AwsHttp, answer: aiohttp.ClientResponse) -> None:
         self.size = int(answer.headers["content-length"])
-        self._content = answer.content
+        self._http = http
+        self._answer = answer
 
     async def chunks(self) -> AsyncIterator[bytes]:
         with reaching(_S3):  # once: a photo comes in many pieces. What the reader raises does not pass here
-            while chunk := (await self._content.readchunk())[0]:  # its length is known: an empty one is its end
+            async for chunk in self._http.pieces(self._answer):
                 yield chunk
-                if len(chunk) < _MUCH and not self._content.is_eof():
+                if len(chunk) < _MUCH and not self._answer.content.is_eof():
                     await asyncio.sleep(_GATHER)
 
 
@@ -102,7 +103,7 @@ class S3ObjectStore:
                     if error.code in _MISSING:
                         raise ObjectMissing(key) from None
                     raise
-            yield _OpenOriginal(answer)
+            yield _OpenOriginal(self._http, answer)
 
     async def has_original(self, key: str) -> bool:
         """See `ObjectStore`."""

@@ -34,9 +34,12 @@ _STAMP: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ConsumerLimits:
-    """`in_hand` messages at most; the rest are seconds, as `Settings` explains them."""
+    """`in_hand` messages at most, of which `refill` are asked for at a time while there is a backlog; the rest are
+    seconds, as `Settings` explains them.
+    """
 
     in_hand: int
+    refill: int
     rhythm: Rhythm
     receive_wait: float
     poll_grace: float
@@ -105,28 +108,29 @@ class Consumer:
         intake.result()
 
     async def _take_in(self) -> None:
-        failures = 0
+        failures, backlog = 0, False
         while not self._stopping.is_set():
-            free = await self._room()
+            free = await self._room(self._limits.refill if backlog else 1)
             if self._stopping.is_set():
                 return
+            most = min(free, _RECEIVE_MOST)
             try:
-                messages = await self._receive(min(free, _RECEIVE_MOST))
+                messages = await self._receive(most)
             except Unreachable as error:
                 failures += 1
                 pause = backoff(failures, first=_PAUSE_FIRST, longest=_PAUSE_LONGEST)
                 _log.warning("queue unreachable", reason=str(error), retry_in=round(pause, 1))
                 await self._until_stop(pause)
                 continue
-            failures = 0
+            failures, backlog = 0, len(messages) == most
             for message in messages:
                 self._take(message)
 
-    async def _room(self) -> int:
+    async def _room(self, least: int) -> int:
         while True:
             self._alive_at = time.monotonic()
             free = self._limits.in_hand - len(self._tasks)
-            if free > 0 or self._stopping.is_set():
+            if free >= least or self._stopping.is_set():
                 return free
             self._freed.clear()
             try:
@@ -181,7 +185,7 @@ class Consumer:
             # The heartbeat has ended: nothing extends any more what is given back here.
             match disposition:
                 case Done():
-                    await self._acks.delete(message.receipt)
+                    self._acks.add(message.receipt)
                 case Later(seconds):
                     await self._give_back(message, seconds)
                 case Leave():
@@ -211,6 +215,7 @@ class Consumer:
         if left:
             _log.warning("messages come back with their lease's end", count=len(left))
             await asyncio.wait(left, timeout=self._limits.hand_back)
+        await self._acks.flush()
 
     async def _wait_for_work(self, seconds: float) -> None:
         if self._tasks:

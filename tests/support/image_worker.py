@@ -52,7 +52,7 @@ class Worker:
         name: str = "w1",
         *,
         slots: int = 2,
-        prefetch: int = 2,
+        prefetch: int = 3,
         drain: float = DRAIN,
         presets: Presets | None = None,
     ) -> None:
@@ -81,6 +81,7 @@ class Worker:
             handler,
             ConsumerLimits(
                 in_hand=slots + prefetch,
+                refill=max(1, (prefetch + 1) // 2),
                 rhythm=Rhythm(lease=LEASE, heartbeat=10),
                 receive_wait=20,
                 poll_grace=1,

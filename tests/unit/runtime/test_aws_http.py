@@ -104,7 +104,7 @@ class _Static:
 
 
 @asynccontextmanager
-async def served(answers: list[bytes]) -> AsyncIterator[tuple[AwsHttp, list[bytes]]]:
+async def served(answers: list[bytes], *, read_timeout: float = 30) -> AsyncIterator[tuple[AwsHttp, list[bytes]]]:
     """A server that gives these answers, one a connection, keeps the connection, and ends it with the next request."""
     seen: list[bytes] = []
 
@@ -121,7 +121,7 @@ async def served(answers: list[bytes]) -> AsyncIterator[tuple[AwsHttp, list[byte
     endpoint = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server, AsyncExitStack() as stack:
         http = await stack.enter_async_context(aiohttp.ClientSession())
-        yield AwsHttp(http, _Static(), service="s3", region="r", endpoint=endpoint), seen
+        yield AwsHttp(http, _Static(), service="s3", region="r", endpoint=endpoint, read_timeout=read_timeout), seen
 
 
 def answer(status: str, body: bytes = b"", *headers: str) -> bytes:
@@ -176,3 +176,38 @@ async def test_parameters_are_asked_for_again_while_too_many_ask_and_not_when_th
         with pytest.raises(ParametersUnavailable, match="AccessDeniedException"):
             await ParameterStore(aws).folder("/a/")
         assert len(seen) == 1
+
+
+LONGER = b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n"
+
+
+@pytest.mark.parametrize("said", [b"", LONGER[:20]], ids=["nothing", "half-a-head"])
+async def test_a_server_that_does_not_answer_is_given_up(said: bytes) -> None:
+    async with served([said], read_timeout=0.3) as (aws, _):
+        with pytest.raises(TimeoutError):
+            async with aws.send("GET", "/key", {}):
+                pass
+
+
+async def test_a_refusal_that_stops_is_given_up() -> None:
+    async with served([LONGER.replace(b"200 OK", b"404 No") + b"<"], read_timeout=0.3) as (aws, _):
+        with pytest.raises(TimeoutError):
+            async with aws.send("GET", "/key", {}):
+                pass
+
+
+async def test_a_large_body_that_stops_is_given_up_and_not_one_whose_reader_is_slow() -> None:
+    stops = LONGER + bytes(1000)
+    async with served([stops], read_timeout=0.3) as (aws, _), aws.send("GET", "/key", {}) as response:
+        pieces = aws.pieces(response)
+        assert await anext(pieces) == bytes(1000)
+        await asyncio.sleep(0.7)
+        with pytest.raises(TimeoutError, match=r"0\.3 s"):
+            await anext(pieces)
+    whole = answer("200 OK", bytes(100_000))
+    async with served([whole], read_timeout=0.3) as (aws, _), aws.send("GET", "/key", {}) as response:
+        read = 0
+        async for piece in aws.pieces(response):
+            read += len(piece)
+            await asyncio.sleep(0.4)
+        assert read == 100_000

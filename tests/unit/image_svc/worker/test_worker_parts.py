@@ -210,32 +210,61 @@ def test_messages_that_end_together_are_deleted_together() -> None:
         queue = _CountingQueue(world)
         queue.batches = []
         acks = Acks(queue)
-        results = await asyncio.gather(*(acks.delete(f"{letter.id}/1") for letter in letters[:4]))
-        assert results == [True] * 4
-        assert queue.batches == [4]
-        first = asyncio.create_task(acks.delete(f"{letters[4].id}/1"))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        late = await asyncio.gather(*(acks.delete(f"{letter.id}/1") for letter in letters[5:]))
-        assert await first
-        assert queue.batches == [4, 1, 10, 9]
-        assert late == [True] * 19
+
+        async def ended(*numbers: int) -> None:
+            for number in numbers:
+                acks.add(f"{letters[number].id}/1")
+            await asyncio.sleep(0.1)
+
+        await ended(0)
+        assert queue.batches == [1], "a lone one waits for nobody"
+        await ended(1, 2)
+        await ended(3, 4)
+        assert queue.batches == [1]
+        await asyncio.sleep(1)
+        assert queue.batches == [1, 4]
+        await ended(*range(5, 16))
+        assert queue.batches == [1, 4, 10], "what fills a batch does not wait"
+        await ended(16)
+        await asyncio.sleep(2)
+        assert queue.batches == [1, 4, 10, 2]
+        await ended(17, *range(18, 24))
+        await acks.flush()
+        assert sum(queue.batches) == 24
         assert not world.letters
 
     virtual_clock.run(story())
 
 
-def test_a_delete_says_which_of_its_batch_were_left() -> None:
+def test_a_flush_waits_for_what_is_on_its_way_and_for_no_timer() -> None:
     async def story() -> None:
         world = World()
+        letters = [world.post(event(f"incoming/{number}")) for number in range(24)]
+        acks = Acks(FakeQueue(world))
+        await acks.flush()
+        for letter in letters:
+            acks.add(f"{letter.id}/1")
+        started = asyncio.get_running_loop().time()
+        await acks.flush()
+        assert not world.letters
+        assert asyncio.get_running_loop().time() - started < 0.5
+
+    virtual_clock.run(story())
+
+
+def test_a_delete_that_fails_does_not_end_the_next_ones() -> None:
+    async def story() -> None:
+        world = World()
+        letters = [world.post(event(f"incoming/{number}")) for number in range(3)]
         queue = _CountingQueue(world)
         queue.batches = []
         acks = Acks(queue)
-        assert await asyncio.gather(*(acks.delete(receipt) for receipt in ("a/1", "b/1", "c/1"))) == [False, True, True]
         world.faults["delete"] = [RuntimeError("a bug"), Unreachable("SQS")]
-        assert not await acks.delete("a/1")
-        assert not await acks.delete("a/1")
-        assert await acks.delete("a/1")
+        for letter in letters:
+            acks.add(f"{letter.id}/1")
+            await acks.flush()
+        assert list(world.letters) == [letter.id for letter in letters[:2]]
+        assert queue.batches == [1, 1, 1]
 
     virtual_clock.run(story())
 
