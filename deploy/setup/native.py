@@ -47,7 +47,7 @@ def vectors(simd: str) -> list[str]:
 
 def library(sources: Path) -> Path:
     """Where the library lies that is made of a folder."""
-    return sources / "jpeg.so"
+    return sources / "pixels.so"
 
 
 def main() -> int:

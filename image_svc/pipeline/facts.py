@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from operator import mul
 from typing import Final
 
 from PIL import Image, ImageStat
 
+from image_svc.pipeline import cosines
 from image_svc.pipeline.geometry import inside
 from image_svc.pipeline.thumbhash import thumbhash
 
@@ -21,10 +20,7 @@ _COLOR_SIDE: Final = 64
 _COLORS: Final = 8
 # pHash (https://www.phash.org, Zauner 2010): 8x8 terms of a 32x32 cosine transform, without its first row and column.
 _HASH_SIDE: Final = 32
-_HASH_TERMS: Final = range(1, 9)
-_COSINES: Final = [
-    [math.cos(math.pi / _HASH_SIDE * term * (at + 0.5)) for at in range(_HASH_SIDE)] for term in _HASH_TERMS
-]
+_HASH_TERMS: Final = 8
 _WHITE: Final = (255, 255, 255)
 
 
@@ -46,10 +42,10 @@ def dominant_color(picture: Image.Image) -> str:
 
 def perceptual_hash(picture: Image.Image) -> int:
     """64 bits that differ in few places between copies of a picture of other sizes, formats and qualities."""
-    grey = flatten(picture, _WHITE).convert("L").resize((_HASH_SIDE, _HASH_SIDE), Image.Resampling.BOX).tobytes()
-    rows = [grey[y * _HASH_SIDE : (y + 1) * _HASH_SIDE] for y in range(_HASH_SIDE)]
-    along = [[sum(map(mul, row, cosines)) for row in rows] for cosines in _COSINES]
-    terms = [sum(map(mul, column, cosines)) for cosines in _COSINES for column in along]
+    side = (_HASH_SIDE, _HASH_SIDE)
+    grey = flatten(picture, _WHITE).convert("L").resize(side, Image.Resampling.BOX)
+    rows = cosines.terms(grey.tobytes(), side, _HASH_TERMS + 1, _HASH_TERMS + 1)
+    terms = [term for row in rows[1:] for term in row[1:]]
     ordered = sorted(terms)
     median = (ordered[31] + ordered[32]) / 2
     bits = 0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 _SOURCES: Final = Path(__file__).parent
-LIBRARY: Final = _SOURCES / "jpeg.so"
+LIBRARY: Final = _SOURCES / "pixels.so"
 
 
 class _Buffer(ctypes.Structure):
@@ -62,6 +62,8 @@ def _loaded(path: Path) -> ctypes.CDLL:
     for name in ("darkroom_jpeg_reduce", "darkroom_jpeg_write"):
         getattr(loaded, name).argtypes = [ctypes.c_void_p]
         getattr(loaded, name).restype = None
+    loaded.darkroom_cosines.argtypes = [ctypes.c_void_p, *[ctypes.c_int32] * 4, ctypes.c_void_p]
+    loaded.darkroom_cosines.restype = ctypes.c_int32
     loaded.darkroom_jpeg_marker.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
     loaded.darkroom_jpeg_marker.restype = ctypes.c_size_t
     for name in ("darkroom_jpeg_digest", "darkroom_jpeg_vectors"):
