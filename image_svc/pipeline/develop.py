@@ -54,6 +54,7 @@ def develop(
             for place, each in enumerate(plans):
                 if each.whole == size_:
                     made[place] = _variant(opened, each, copy, sinks[place])
+            del copy  # it need not outlive the next one's making
         seen = Facts(
             format=opened.format,
             width=opened.upright[0],
@@ -77,16 +78,22 @@ def _copies(opened: Opened, stored: Image.Image, sizes: Sequence[Size]) -> Itera
     del stored
     for number, size in enumerate(sizes):
         larger = [copy for copy in copies.values() if covers(copy.size, size) and covers(opened.upright, copy.size)]
-        if source is not None and not larger:
-            copy = _first(opened, source, size)
+        serves_all = covers(opened.upright, size) and all(covers(size, other) for other in sizes[number + 1 :])
+        if larger or source is None:
+            half = _across(min(larger, key=lambda copy: copy.width * copy.height), size)
+            larger.clear()
+            if serves_all:  # before there is a third one, in whose place the next can come to lie
+                copies.clear()
+            copy = _resized(half, size)
+            del half
         else:
-            copy = _resized(min(larger, key=lambda copy: copy.width * copy.height), size)
-        larger.clear()
-        if covers(opened.upright, size) and all(covers(size, other) for other in sizes[number + 1 :]):
+            copy = _first(opened, source, size)
+        if serves_all:
             copies.clear()
             source = None
         copies[size] = copy
         yield size, copy
+        del copy
 
 
 def _first(opened: Opened, stored: Image.Image, size: Size) -> Image.Image:
@@ -107,6 +114,13 @@ def _first(opened: Opened, stored: Image.Image, size: Size) -> Image.Image:
 
 def _resized(picture: Image.Image, size: Size) -> Image.Image:
     return picture if picture.size == size else picture.resize(size, Image.Resampling.LANCZOS)
+
+
+def _across(picture: Image.Image, size: Size) -> Image.Image:
+    """The first half of what `_resized` does, with the same pixels in the end, where it can be had by itself: not of
+    what is transparent, whose colours are weighed anew each time.
+    """
+    return picture if picture.mode == "RGBA" else _resized(picture, (size[0], picture.height))
 
 
 def _variant(opened: Opened, each: Plan, copy: Image.Image, sink: int) -> Made:

@@ -35,6 +35,9 @@ _PIECE: Final = 64 * 1024
 _HUGE_PAGE: Final = 2 * 1024 * 1024
 _HEAD: Final = 16
 _orders: Final = msgspec.json.Decoder(Order)
+# Without what modules have Python do in each child (`os.register_at_fork`: a new seed for random, new locks for logging
+# and threading), which would make it copy 170 pages. There is one thread, and it holds the interpreter's lock.
+_fork: Final = ctypes.PyDLL(None).fork
 
 
 class Helper:
@@ -75,9 +78,8 @@ class Helper:
         return True
 
     def _fork(self, job: Job, descriptors: list[int]) -> None:
-        try:
-            process = os.fork()
-        except OSError:  # no memory or no process left: this job's misfortune, not its neighbours'
+        process = _fork()
+        if process < 0:  # no memory or no process left: this job's misfortune, not its neighbours'
             self._report(Ended(number=job.number, status=1, signal=0, cpu_seconds=0.0, peak_memory=0))
             return
         if process == 0:
