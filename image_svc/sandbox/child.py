@@ -8,7 +8,7 @@ import resource
 import signal
 import traceback
 from collections.abc import Sequence
-from contextlib import suppress
+from itertools import pairwise
 from typing import Final, NoReturn
 
 import msgspec
@@ -30,7 +30,8 @@ def run(job: Job, descriptors: Sequence[int], filter_: seccomp.Filter) -> NoRetu
     """Develops the file and ends the process: with status 0 where the answer was written, 1 where not."""
     status = 1
     try:
-        source, answer, *sinks = _confine(job.limits, descriptors, filter_)
+        _confine(job.limits, descriptors, filter_)
+        source, answer, *sinks = descriptors
         said = _answer(job, source, sinks)
         os.pwrite(answer, msgspec.json.encode(said), 0)
         status = 0
@@ -61,14 +62,9 @@ def caps(limits: SandboxLimits) -> Caps:
     )
 
 
-def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: seccomp.Filter) -> list[int]:
-    """Leaves the process its descriptors, moved to 3 and up, and its limits; returns where they are now."""
+def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: seccomp.Filter) -> None:
+    """Leaves the process its descriptors and its limits, and nothing else."""
     helper = os.getppid()
-    # Where memory runs out, the kernel should take the child and not the service.
-    with suppress(OSError):
-        score = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-        os.write(score, b"1000")
-        os.close(score)
     if os.geteuid() == 0:
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
@@ -77,11 +73,9 @@ def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: seccomp
     if os.getppid() != helper:  # it was gone before the kernel knew
         os._exit(1)
     os.setsid()
-    # First out of the way, so that none is closed by another's move; 0 to 2 are /dev/null since the helper's start.
-    above = max([*descriptors, 2 + len(descriptors)]) + 1
-    moved = [os.dup2(descriptor, above + place) for place, descriptor in enumerate(descriptors)]
-    places = [os.dup2(descriptor, 3 + place) for place, descriptor in enumerate(moved)]
-    os.closerange(3 + len(places), above + len(moved) + 4096)
+    kept = sorted(descriptors)
+    for below, above in pairwise([2, *kept, kept[-1] + 4096]):  # 0 to 2 are /dev/null since the helper's start
+        os.closerange(below + 1, above)
     for kind, soft, hard in (
         (resource.RLIMIT_CORE, 0, 0),
         (resource.RLIMIT_AS, limits.address_space_bytes, limits.address_space_bytes),
@@ -92,4 +86,3 @@ def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: seccomp
         resource.setrlimit(kind, (soft, hard))
     gc.disable()  # one file, then the process ends
     filter_.apply()
-    return places

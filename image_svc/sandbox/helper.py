@@ -16,6 +16,7 @@ import selectors
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -145,6 +146,12 @@ def _develop(picture: Image.Image) -> None:
         develop(source.fileno(), None, presets, numbers, child.caps(SandboxLimits()))
 
 
+def _offer_to_be_killed() -> None:
+    """Where memory runs out, the kernel should take a child, which inherits this and is larger, and not the service."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def _settle_memory() -> None:
     """Returns the heap that is free to the kernel, and has what children allocate begin where a huge page does.
 
@@ -172,6 +179,7 @@ def main(descriptor: int) -> None:
     parent = socket.socket(fileno=descriptor)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # as its children shall have it; of the others Python handles none
     try:
+        _offer_to_be_killed()
         build = codecs.verify()
         _warm_up()
         helper = Helper(parent)
