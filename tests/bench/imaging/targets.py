@@ -91,7 +91,7 @@ def thumbnail(value: float, photo: Photo) -> Verdict:
 
 def around(found: Around, photo: str, large: str) -> list[Verdict]:
     """Targets 2 to 4."""
-    share, alone = found.busy.around / found.busy.pixels * 100, found.alone
+    share, alone = found.busy.named / found.busy.pixels * 100, found.alone
     added = (alone.added + found.parts[HASH]) * 1000
     return [
         Verdict("2. CPU around the pixels", photo, share, _AROUND, "%", at_most=True),
