@@ -17,6 +17,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -28,8 +29,8 @@ from PIL import Image
 
 from image_svc.pipeline.presets import Preset, default_presets
 from image_svc.pipeline.types import Reason, Rejected
-from image_svc.sandbox import Killed, Sandbox, SandboxError, SandboxLimits, TimedOut, parent, seccomp
-from image_svc.sandbox.wire import Ended
+from image_svc.sandbox import Killed, Sandbox, SandboxError, SandboxLimits, TimedOut, helper, parent, seccomp
+from image_svc.sandbox.wire import Ended, Job, Order, Report
 
 _NOISE = Image.effect_noise((1200, 900), 60).convert("RGB")
 THUMB = default_presets()[:1]
@@ -294,6 +295,22 @@ async def test_a_closed_sandbox_leaves_no_process(photo: int) -> None:
     assert not os.path.exists(f"/proc/{process}")
     with pytest.raises(SandboxError):
         await sandbox.develop(photo, None, THUMB)
+
+
+def test_a_fork_that_is_refused_ends_its_job_and_nothing_else(photo: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(helper, "_fork", lambda: -1)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    serving = threading.Thread(target=helper.Helper(theirs).serve)
+    with theirs:
+        serving.start()
+        with ours:
+            for number in (1, 2):
+                order = Order(job=Job(number, None, THUMB, SandboxLimits()))
+                socket.send_fds(ours, [msgspec.json.encode(order)], [photo])
+                report = msgspec.json.decode(ours.recv(10_000), type=Report)
+                assert report.ended == Ended(number=number, status=1, signal=0, cpu_seconds=0.0, peak_memory=0)
+        serving.join(5)
+    assert not serving.is_alive()
 
 
 def confined(attempt: Callable[[], object]) -> int | None:
