@@ -215,7 +215,11 @@ class Consumer:
         if left:
             _log.warning("messages come back with their lease's end", count=len(left))
             await asyncio.wait(left, timeout=self._limits.hand_back)
-        await self._acks.flush()
+        try:
+            async with asyncio.timeout(self._limits.hand_back):
+                await self._acks.flush()
+        except TimeoutError:
+            _log.warning("messages not deleted in time; they come back")
 
     async def _wait_for_work(self, seconds: float) -> None:
         if self._tasks:

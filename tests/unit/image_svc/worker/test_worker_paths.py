@@ -393,6 +393,31 @@ def test_a_receive_that_never_answers_is_given_up_before_the_consumer_counts_as_
     virtual_clock.run(story())
 
 
+def test_a_drain_deletes_what_is_done_and_does_not_wait_for_a_queue_that_is_silent() -> None:
+    async def story() -> None:
+        world = World()
+        rows = [world.register(b"photo %d" % number) for number in range(3)]
+        worker = Worker(world, slots=3)
+        await asyncio.sleep(1.5)  # one is deleted, the others wait for their second
+        assert all(row.state == "READY" for row in rows)
+        assert await worker.stop() < 1.1  # what the last receive is granted
+        assert not world.letters
+        row = world.register()
+        world.delays["delete"] = [60]
+        worker = Worker(world)
+        await asyncio.sleep(2)
+        assert row.state == "READY"
+        assert await worker.stop() < 2 * HAND_BACK
+        world.delays.clear()
+        second = Worker(world, "w2")
+        await settle(world)
+        await second.stop()
+        assert row.attempts == 1
+        check(world)
+
+    virtual_clock.run(story())
+
+
 def test_a_delete_that_fails_costs_a_look_and_no_second_result() -> None:
     async def story() -> None:
         world = World()
