@@ -35,6 +35,7 @@ _MOST_DESCRIPTORS: Final = 64
 _PIECE: Final = 64 * 1024
 _HUGE_PAGE: Final = 2 * 1024 * 1024
 _HEAD: Final = 16
+_MADV_NOHUGEPAGE: Final = 15  # asm-generic/mman-common.h
 _orders: Final = msgspec.json.Decoder(Order)
 # Without what modules have Python do in each child (`os.register_at_fork`: a new seed for random, new locks for logging
 # and threading), which would make it copy 170 pages. There is one thread, and it holds the interpreter's lock.
@@ -160,6 +161,7 @@ def _settle_memory() -> None:
     """
     with contextlib.suppress(AttributeError):  # glibc has these
         libc = ctypes.CDLL(None)
+        start = _start_of_heap()  # reading it leaves free memory, too
         libc.malloc_trim(0)
         libc.malloc.restype = libc.sbrk.restype = ctypes.c_size_t
         libc.malloc.argtypes = [ctypes.c_size_t]
@@ -171,7 +173,17 @@ def _settle_memory() -> None:
         # The next block's head is to be the last of a huge page's place. A gap that is smaller than what was taken is a
         # place too far, because it would come out of what is free before the end.
         gap = -(taken + _PIECE + _HEAD) % _HUGE_PAGE - _HEAD
-        libc.malloc(gap if gap >= _PIECE else gap + _HUGE_PAGE)
+        gap += 0 if gap >= _PIECE else _HUGE_PAGE
+        libc.malloc(gap)
+        # What lies before it is to stay as it is: the kernel would make it one huge page after the other when it has
+        # time, holes and all, megabytes that nobody uses.
+        libc.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        libc.madvise(start, taken + _PIECE + _HEAD + gap + _HEAD - start, _MADV_NOHUGEPAGE)
+
+
+def _start_of_heap() -> int:
+    (heap,) = (line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[heap]"))
+    return int(heap.partition("-")[0], 16)
 
 
 def main(descriptor: int) -> None:
