@@ -187,7 +187,7 @@ def _consumer(
     )
     limits = ConsumerLimits(
         in_hand=settings.in_hand,
-        refill=settings.refill,
+        prefetch=settings.prefetch,
         rhythm=Rhythm(lease=settings.lease_seconds, heartbeat=settings.heartbeat_seconds),
         receive_wait=settings.receive_wait_seconds,
         poll_grace=settings.poll_grace_seconds,

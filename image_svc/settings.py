@@ -159,8 +159,3 @@ class Settings(ServiceSettings):
     def in_hand(self) -> int:
         """Most messages that are in hand at a time."""
         return self.slots + self.prefetch
-
-    @property
-    def refill(self) -> int:
-        """Messages that are received at a time while there is a backlog: fewer calls, and never an idle slot."""
-        return max(1, (self.prefetch + 1) // 2)

@@ -11,8 +11,9 @@ from deploy.capacity.inputs import Inputs, Quota
 from deploy.capacity.plan import Plan
 from deploy.capacity.planner import Month
 from deploy.capacity.sizing import API_SERVICES, targets
+from image_svc.settings import Settings
 
-IN_HAND = 4  # messages that a worker process holds: one that is developed, and those that `IMAGE_SVC_PREFETCH` allows
+IN_HAND = 1 + Settings.model_fields["prefetch"].default  # messages that a worker process of one vCPU holds
 POOL = 16  # connections of one metadata_svc task: both pools of prod's settings
 START_SPREAD_SECONDS = 20.0  # tasks launched together come up over about this time
 PARAMETER_READS_A_START = 2.0  # the shared folder and the service's own

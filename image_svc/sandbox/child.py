@@ -24,6 +24,8 @@ from image_svc.sandbox.wire import Answer, Job
 _OVERHEAD_BYTES: Final = 256 * 1024 * 1024
 # "nobody", wherever the service runs as root (a container that does not name a user, a developer's machine).
 _NOBODY: Final = 65534
+# Descriptors beyond a job's own that are looked for: the helper holds one for each child and some ten more.
+_INHERITED: Final = 4096
 
 
 def run(job: Job, descriptors: Sequence[int], filter_: seccomp.Filter) -> NoReturn:
@@ -74,7 +76,7 @@ def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: seccomp
         os._exit(1)
     os.setsid()
     kept = sorted(descriptors)
-    for below, above in pairwise([2, *kept, kept[-1] + 4096]):  # 0 to 2 are /dev/null since the helper's start
+    for below, above in pairwise([2, *kept, kept[-1] + _INHERITED]):  # 0 to 2 are /dev/null since the helper's start
         os.closerange(below + 1, above)
     for kind, soft, hard in (
         (resource.RLIMIT_CORE, 0, 0),

@@ -162,6 +162,8 @@ def _settle_memory() -> None:
     with contextlib.suppress(AttributeError):  # glibc has these
         libc = ctypes.CDLL(None)
         start = _start_of_heap()  # reading it leaves free memory, too
+        if not start:
+            return
         libc.malloc_trim(0)
         libc.malloc.restype = libc.sbrk.restype = ctypes.c_size_t
         libc.malloc.argtypes = [ctypes.c_size_t]
@@ -182,8 +184,9 @@ def _settle_memory() -> None:
 
 
 def _start_of_heap() -> int:
-    (heap,) = (line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[heap]"))
-    return int(heap.partition("-")[0], 16)
+    """Its address; 0 where memory comes from elsewhere, as with other allocators."""
+    lines = Path("/proc/self/maps").read_text().splitlines()
+    return next((int(line.partition("-")[0], 16) for line in lines if line.endswith("[heap]")), 0)
 
 
 def main(descriptor: int) -> None:

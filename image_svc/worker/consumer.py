@@ -34,17 +34,22 @@ _STAMP: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class ConsumerLimits:
-    """`in_hand` messages at most, of which `refill` are asked for at a time while there is a backlog; the rest are
-    seconds, as `Settings` explains them.
+    """`in_hand` messages at most, `prefetch` of them beyond the slots; the rest are seconds, as `Settings` explains
+    them.
     """
 
     in_hand: int
-    refill: int
+    prefetch: int
     rhythm: Rhythm
     receive_wait: float
     poll_grace: float
     drain: float
     hand_back: float
+
+    @property
+    def refill(self) -> int:
+        """Messages that are received at a time while there is a backlog: fewer calls, and never an idle slot."""
+        return max(1, (self.prefetch + 1) // 2)
 
 
 class Consumer:

@@ -81,7 +81,7 @@ class Worker:
             handler,
             ConsumerLimits(
                 in_hand=slots + prefetch,
-                refill=max(1, (prefetch + 1) // 2),
+                prefetch=prefetch,
                 rhythm=Rhythm(lease=LEASE, heartbeat=10),
                 receive_wait=20,
                 poll_grace=1,

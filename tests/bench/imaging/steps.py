@@ -24,7 +24,7 @@ from tests.support.image_stack import Stack
 
 LEASE: Final = 30.0  # seconds
 _ROUND: Final = 8  # images: a second's, of a worker with one core
-_RECEIVED: Final = 2  # of them at a time: `Settings.refill`
+_RECEIVED: Final = 2  # of them at a time: `ConsumerLimits.refill`
 QUEUE, GET, HASH, SANDBOX, PUT, RPC = (
     "queue: receive, delete",
     "S3: get",
