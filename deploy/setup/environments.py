@@ -202,7 +202,7 @@ def _native_there(key: str) -> bool:
 
 def _make_native(key: str) -> None:
     target = native.library(_NATIVE)
-    with step(f"our own C for JPEGs, compiled -> {target.relative_to(ROOT)}"):
+    with step(f"our own C, compiled -> {target.relative_to(ROOT)}"):
         # Put in place at once: a process that runs keeps the file that it has loaded.
         new = target.with_suffix(".new")
         run(native.command(_NATIVE, _vectors(), new), LOGS / "native.log", _variables() | system.search_paths())
