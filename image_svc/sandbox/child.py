@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import resource
-import signal
 import traceback
 from collections.abc import Sequence
 from itertools import pairwise
@@ -18,7 +17,7 @@ from image_svc.pipeline.develop import develop
 from image_svc.pipeline.types import Reason, Rejected
 from image_svc.sandbox import seccomp
 from image_svc.sandbox.types import SandboxLimits
-from image_svc.sandbox.wire import Answer, Job
+from image_svc.sandbox.wire import Answer, Terms
 
 # Address space for what is not a picture's pixels: interpreter, codecs, encoders' own buffers.
 _OVERHEAD_BYTES: Final = 256 * 1024 * 1024
@@ -28,22 +27,22 @@ _NOBODY: Final = 65534
 _INHERITED: Final = 4096
 
 
-def run(job: Job, descriptors: Sequence[int], filter_: seccomp.Filter) -> NoReturn:
+def run(content_type: str | None, terms: Terms, descriptors: Sequence[int], filter_: seccomp.Filter) -> NoReturn:
     """Develops the file and ends the process: with status 0 where the answer was written, 1 where not."""
     status = 1
     try:
-        _confine(job.limits, descriptors, filter_)
+        _confine(terms.limits, descriptors, filter_)
         source, answer, *sinks = descriptors
-        said = _answer(job, source, sinks)
+        said = _answer(content_type, terms, source, sinks)
         os.pwrite(answer, msgspec.json.encode(said), 0)
         status = 0
     finally:
         os._exit(status)
 
 
-def _answer(job: Job, source: int, sinks: Sequence[int]) -> Answer:
+def _answer(content_type: str | None, terms: Terms, source: int, sinks: Sequence[int]) -> Answer:
     try:
-        result = develop(source, job.content_type, job.presets, sinks, caps(job.limits))
+        result = develop(source, content_type, terms.presets, sinks, caps(terms.limits))
     except Rejected as verdict:
         return Answer(rejected=(verdict.reason, verdict.detail))
     except MemoryError:
@@ -71,7 +70,7 @@ def _confine(limits: SandboxLimits, descriptors: Sequence[int], filter_: seccomp
         os.setgroups([])
         os.setresgid(_NOBODY, _NOBODY, _NOBODY)
         os.setresuid(_NOBODY, _NOBODY, _NOBODY)
-    seccomp.die_with_parent(signal.SIGKILL)  # after the change of user, which would undo it
+    seccomp.die_with_parent()  # after the change of user, which would undo it
     if os.getppid() != helper:  # it was gone before the kernel knew
         os._exit(1)
     os.setsid()

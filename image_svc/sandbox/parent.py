@@ -29,7 +29,7 @@ from image_svc.sandbox.types import (
     SandboxLimits,
     TimedOut,
 )
-from image_svc.sandbox.wire import LARGEST, Answer, Ended, Job, Kill, Order, Report
+from image_svc.sandbox.wire import LARGEST, Answer, Ended, Job, Kill, Order, Report, Terms
 
 _log = structlog.get_logger(__name__)
 
@@ -197,7 +197,8 @@ class Sandbox:
         started = time.monotonic()
         with contextlib.ExitStack() as opened:
             answer, *sinks = (_memory(opened, name) for name in ("answer", *(preset.name for preset in presets)))
-            job = Job(next(self._numbers), announced_content_type, tuple(presets), self._limits)
+            terms = msgspec.json.encode(Terms(tuple(presets), self._limits))
+            job = Job(next(self._numbers), announced_content_type, msgspec.Raw(terms))
             # A description of its own: an offset that nobody else moves, and no right to write.
             source = os.open(f"/proc/self/fd/{source_fd}", os.O_RDONLY | os.O_CLOEXEC)
             opened.callback(os.close, source)

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import platform
+import signal
 import struct
 from typing import Final
 
@@ -85,7 +86,8 @@ _CLONE: Final = (56, 220)
 _CLONE3: Final = (435, 435)
 _MACHINES: Final = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
 
-_libc: Final = ctypes.CDLL(None, use_errno=True)
+# Looked up here and not in each child, which would page in the symbol tables of all that is loaded for it.
+_prctl: Final = ctypes.CDLL(None, use_errno=True).prctl
 
 
 class _Program(ctypes.Structure):
@@ -157,13 +159,13 @@ class Filter:
 
     def apply(self) -> None:
         """Puts the filter on this process, for good. Raises OSError where the kernel does not take it."""
-        _prctl(self._no_privileges)
-        _prctl(self._filter)
+        _call(self._no_privileges)
+        _call(self._filter)
 
 
-def die_with_parent(signal: int) -> None:
-    """Has the kernel send this process a signal when the thread that forked it ends."""
-    _prctl(_arguments(_PR_SET_PDEATHSIG, signal))
+def die_with_parent() -> None:
+    """Has the kernel kill this process when the thread that forked it ends."""
+    _call(_KILLED_WITH_PARENT)
 
 
 def _step(code: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
@@ -177,7 +179,10 @@ def _arguments(option: int, second: int, third: int = 0) -> _Arguments:
     return ctypes.c_int(option), ctypes.c_ulong(second), ctypes.c_ulong(third), ctypes.c_ulong(0), ctypes.c_ulong(0)
 
 
-def _prctl(arguments: _Arguments) -> None:
-    if _libc.prctl(*arguments):
+_KILLED_WITH_PARENT: Final = _arguments(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _call(arguments: _Arguments) -> None:
+    if _prctl(*arguments):
         number = ctypes.get_errno()
         raise OSError(number, f"prctl {arguments[0].value}: {os.strerror(number)}")

@@ -13,13 +13,22 @@ from image_svc.sandbox.types import SandboxLimits
 LARGEST = 192 * 1024
 
 
+class Terms(msgspec.Struct, frozen=True):
+    """What a file is developed into, and what it may use."""
+
+    presets: tuple[Preset, ...]
+    limits: SandboxLimits
+
+
 class Job(msgspec.Struct, frozen=True):
-    """Parent to helper: develop a file. Descriptors: the source, the answer, then one for each preset."""
+    """Parent to helper: develop a file. Descriptors: the source, the answer, then one for each preset.
+
+    `terms` are in JSON: they are the same for most files, and read once by whoever has seen them before.
+    """
 
     number: int
     content_type: str | None
-    presets: tuple[Preset, ...]
-    limits: SandboxLimits
+    terms: msgspec.Raw
 
 
 class Kill(msgspec.Struct, frozen=True):

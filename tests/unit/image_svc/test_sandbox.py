@@ -30,7 +30,7 @@ from PIL import Image
 from image_svc.pipeline.presets import Preset, default_presets
 from image_svc.pipeline.types import Reason, Rejected
 from image_svc.sandbox import Killed, Sandbox, SandboxError, SandboxLimits, TimedOut, helper, parent, seccomp
-from image_svc.sandbox.wire import Ended, Job, Order, Report
+from image_svc.sandbox.wire import Ended, Job, Order, Report, Terms
 
 _NOISE = Image.effect_noise((1200, 900), 60).convert("RGB")
 THUMB = default_presets()[:1]
@@ -105,6 +105,14 @@ async def test_the_same_file_gives_the_same_bytes(sandbox: Sandbox, photo: int) 
         with await sandbox.develop(photo, None, default_presets()) as developed:
             runs.append([os.pread(variant.fd, variant.size, 0) for variant in developed.variants])
     assert runs[0] == runs[1]
+
+
+async def test_each_job_has_its_own_presets(sandbox: Sandbox, photo: int) -> None:
+    smaller = tuple(msgspec.structs.replace(preset, width=20) for preset in THUMB)
+    for presets in (THUMB, smaller, smaller, THUMB):
+        with await sandbox.develop(photo, None, presets) as developed:
+            (variant,) = developed.variants
+            assert variant.width == min(presets[0].width, _NOISE.width)
 
 
 async def test_many_at_once_do_not_disturb_each_other(sandbox: Sandbox, photo: int) -> None:
@@ -305,7 +313,8 @@ def test_a_fork_that_is_refused_ends_its_job_and_nothing_else(photo: int, monkey
         serving.start()
         with ours:
             for number in (1, 2):
-                order = Order(job=Job(number, None, THUMB, SandboxLimits()))
+                terms = msgspec.Raw(msgspec.json.encode(Terms(THUMB, SandboxLimits())))
+                order = Order(job=Job(number, None, terms))
                 socket.send_fds(ours, [msgspec.json.encode(order)], [photo])
                 report = msgspec.json.decode(ours.recv(10_000), type=Report)
                 assert report.ended == Ended(number=number, status=1, signal=0, cpu_seconds=0.0, peak_memory=0)
