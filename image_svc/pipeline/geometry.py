@@ -6,7 +6,6 @@ dimensions, never from an intermediate copy (chained rounding gives 426 for 427)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from image_svc.pipeline.presets import Preset
 
@@ -28,31 +27,31 @@ class Plan:
 
 def plan(preset: Preset, original: Size) -> Plan:
     """The sizes of one variant of an upright original."""
-    width, height = original
     box = preset.width, preset.height
-    across, down = Fraction(box[0], width), Fraction(box[1], height)
+    # Whether the box is wider than the picture, for its height, and whether it is larger than what fills or fits it.
+    wider = box[0] * original[1] > box[1] * original[0]
+    side = 0 if wider is (preset.fit == "cover") else 1  # along which picture and box shall be equal
+    enlarged = box[side] > original[side]
     if preset.fit == "cover":
-        scale = max(across, down)
-        if not preset.enlarge and scale > 1:
+        if enlarged and not preset.enlarge:
             # The box shrinks, and keeps its shape as far as the picture goes.
-            return Plan(preset, original, window := (min(box[0], width), min(box[1], height)), window)
-        whole = scaled(original, scale)
+            window = min(box[0], original[0]), min(box[1], original[1])
+            return Plan(preset, original, window, window)
+        whole = scaled(original, box[side], original[side])
         return Plan(preset, (max(whole[0], box[0]), max(whole[1], box[1])), box, box)
-    scale = min(across, down)
-    if not preset.enlarge:
-        scale = min(scale, Fraction(1))
-    whole = scaled(original, scale)
+    whole = original if enlarged and not preset.enlarge else scaled(original, box[side], original[side])
     return Plan(preset, whole, whole, box if preset.fit == "pad" else whole)
 
 
-def scaled(size: Size, scale: Fraction) -> Size:
-    """A size times a scale, rounded half up, at least one pixel."""
-    return max(1, int(size[0] * scale + Fraction(1, 2))), max(1, int(size[1] * scale + Fraction(1, 2)))
+def scaled(size: Size, parts: int, of: int) -> Size:
+    """A size times parts / of, rounded half up, at least one pixel. In whole numbers, so that it is exact."""
+    return max(1, (2 * size[0] * parts + of) // (2 * of)), max(1, (2 * size[1] * parts + of) // (2 * of))
 
 
 def inside(original: Size, side: int) -> Size:
     """The size of a copy whose longer side is at most `side`."""
-    return scaled(original, min(Fraction(1), Fraction(side, max(original))))
+    longer = max(original)
+    return scaled(original, min(side, longer), longer)
 
 
 def covers(size: Size, other: Size) -> bool:
