@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from typing import Final
 
@@ -20,7 +21,11 @@ def fingerprint(source_sha256: bytes, preset: Preset, build: str) -> str:
     `build` names the code, the codecs and the SIMD level: `Sandbox.build`. A repeated run gives the same fingerprint,
     and two releases never share one.
     """
-    # Neither a preset's name nor when it is made changes the bytes, but a name is part of the key anyway.
-    meaning = msgspec.json.encode(msgspec.structs.replace(preset, eager=True), order="sorted")
-    digest = hashlib.sha256(b"\0".join([source_sha256, meaning, build.encode()])).digest()
+    digest = hashlib.sha256(b"\0".join([source_sha256, _meaning(preset), build.encode()])).digest()
     return base64.urlsafe_b64encode(digest[:_BYTES]).decode().rstrip("=")
+
+
+@functools.lru_cache(maxsize=128)  # all presets of a few versions
+def _meaning(preset: Preset) -> bytes:
+    # Neither a preset's name nor when it is made changes the bytes, but a name is part of the key anyway.
+    return msgspec.json.encode(msgspec.structs.replace(preset, eager=True), order="sorted")

@@ -57,18 +57,23 @@ class Hold:
         self._metadata = metadata
         self._why: Why | None = None
         self._work: asyncio.Task[Any] | None = None
+        self._first_beat: asyncio.TimerHandle | None = None
         self._beat: asyncio.Task[None] | None = None
         self._extension: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._beat = asyncio.create_task(self._keep_alive(), name=f"heartbeat {self.message.id}")
+        # A task only for work that lasts: most is done before the first beat.
+        self._first_beat = asyncio.get_running_loop().call_later(self.rhythm.heartbeat, self._start_beating)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._beat is not None:
-            self._beat.cancel()
+        if self._first_beat is not None:
+            self._first_beat.cancel()
+        if self._beat is None:
+            return
+        self._beat.cancel()
         # An extension under way must not arrive after the message was given back.
         under_way = [task for task in (self._beat, self._extension) if task is not None]
         await asyncio.wait(under_way, timeout=self.rhythm.heartbeat)
@@ -98,13 +103,16 @@ class Hold:
             raise Interrupted(self._why)
         return task.result()
 
+    def _start_beating(self) -> None:
+        self._beat = asyncio.create_task(self._keep_alive(), name=f"heartbeat {self.message.id}")
+
     async def _keep_alive(self) -> None:
         while True:
-            await asyncio.sleep(self.rhythm.heartbeat)
             # The lease first, so that it ends before the message comes back and is not found busy.
             await self._renew()
             self._extension = asyncio.create_task(self._extend())
             await asyncio.shield(self._extension)
+            await asyncio.sleep(self.rhythm.heartbeat)
 
     async def _renew(self) -> None:
         attempt = self.attempt
