@@ -1,7 +1,6 @@
-"""How many images are developed at a time.
+"""How many uploaded images are developed at a time, in the order in which the queue brought them.
 
-Two things find their place here later: which tenant's image gets the next free slot (the queue below is plain first
-come, first served), and the slot that is kept for rendering on demand.
+Rendering on demand has slots of its own, where tenants take turns: `image_svc.render.turns`.
 """
 
 from __future__ import annotations

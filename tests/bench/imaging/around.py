@@ -41,7 +41,7 @@ from tests.support.postgres import Database
 
 _TIDY: Final = 0.05
 _LOOK: Final = 0.05  # seconds between two looks at the worker's log
-_LOTS: Final = 6  # workers, and processes that they are compared with
+_LOTS: Final = 6  # workers, and processes that they are compared with: pairs that change places
 _EDGE: Final = 4  # images at either end of a backlog that do not count, as the first ones of whoever is compared with
 _FLEET: Final = 8  # workers' calls that metadata_svc has in hand at a time
 _POLL: Final = 0.004  # seconds between two looks at an image's state, or at the worker's memory
@@ -134,10 +134,11 @@ async def busy(running: Stack, photo: Path, count: int, bare: Bare) -> Cost:
     """Images of a backlog: CPU is what a month's end costs, and an idle system's costs nothing.
 
     A worker with one core drains it; meanwhile, on the other core, a process of its own develops the photo again and
-    again, so that both meet the same neighbours. Then another two change places. metadata_svc is counted while it
-    serves a fleet, and not one worker, for which it would wake up each time.
+    again, so that both meet the same neighbours. Then another two change places: one core may be slower than the other
+    for minutes, which the mean of both ratios is free of. What a worker takes is compared with its own children, on its
+    own core. metadata_svc is counted while it serves a fleet, and not one worker, for which it would wake up each time.
     """
-    workers, helpers, beyond, pixels = [], [], [], []
+    workers, helpers, children, pixels = [], [], [], []
     cores = sorted(os.sched_getaffinity(0))
     content = photo.read_bytes()
     metadata = await fleet(running, content, count)
@@ -163,17 +164,17 @@ async def busy(running: Stack, photo: Path, count: int, bare: Bare) -> Cost:
             await _until(running, already + count // _LOTS + 2 * _EDGE)
             lines = worker.events("image ready")
             await worker.stop()
-        workers.append(spent.worker / (last - first))
-        helpers.append(spent.helper / (last - first))
-        children = [line["child_cpu_seconds"] for line in lines[_EDGE:-_EDGE]]
-        # Of those that ran at the same time: a shared machine is now faster and now slower.
-        beyond.append(statistics.median(children) - statistics.median(bare_ones))
+        own = [line["child_cpu_seconds"] for line in lines[_EDGE:-_EDGE]]
+        workers.append(spent.worker / (last - first) / statistics.fmean(own))
+        helpers.append(spent.helper / (last - first) / statistics.fmean(own))
+        children.append(statistics.median(own) / statistics.median(bare_ones))  # of those that ran at the same time
         pixels += bare_ones
     usual = statistics.median(pixels)
+    child = usual * statistics.median(map(statistics.geometric_mean, zip(children[::2], children[1::2], strict=True)))
     return Cost(
-        worker=statistics.median(workers),
-        helper=statistics.median(helpers),
-        child=usual + statistics.median(beyond),
+        worker=child * statistics.median(workers),
+        helper=child * statistics.median(helpers),
+        child=child,
         metadata=metadata,
         pixels=usual,
         hops=hops,

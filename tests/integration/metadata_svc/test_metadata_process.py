@@ -121,6 +121,12 @@ async def service(amazon: Aws, port: int, **settings: str) -> AsyncIterator[asyn
     )
     try:
         yield process
+    except AssertionError as error:
+        if process.returncode is None:
+            process.kill()
+        _, log = await process.communicate()
+        error.add_note(f"the service ended with status {process.returncode}; its log:\n{log.decode()}")
+        raise
     finally:
         if process.returncode is None:
             process.kill()
