@@ -28,9 +28,9 @@ class Plan:
 def plan(preset: Preset, original: Size) -> Plan:
     """The sizes of one variant of an upright original."""
     box = preset.width, preset.height
-    # Whether the box is wider than the picture, for its height, and whether it is larger than what fills or fits it.
     wider = box[0] * original[1] > box[1] * original[0]
-    side = 0 if wider is (preset.fit == "cover") else 1  # along which picture and box shall be equal
+    # Along which side picture and box shall be equal: a wider box is filled by its width, and fitted by its height.
+    side = 0 if wider is (preset.fit == "cover") else 1
     enlarged = box[side] > original[side]
     if preset.fit == "cover":
         if enlarged and not preset.enlarge:
