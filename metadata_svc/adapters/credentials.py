@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
 from runtime.settings import read_secret
 
 
@@ -21,8 +24,12 @@ class Login:
     password: str
 
 
+class LoginError(Exception):
+    """The login cannot be had: its secret gave no answer, or holds no login."""
+
+
 class Logins(Protocol):
-    """Gives the login for each new connection."""
+    """Gives the login for each new connection. Raises `LoginError` where it cannot be had."""
 
     async def current(self) -> Login:
         """The login as last seen."""
@@ -40,6 +47,7 @@ class SecretLogins:
         async def read() -> dict[str, Any]:
             return await read_secret(secrets_manager, name)
 
+        self._name = name
         self._read: Callable[[], Awaitable[dict[str, Any]]] = read
         self._login: Login | None = None
 
@@ -49,14 +57,20 @@ class SecretLogins:
 
     async def refreshed(self) -> Login:
         """The login as it is now."""
-        secret = await self._read()
-        self._login = Login(
-            host=str(secret["host"]),
-            port=int(secret["port"]),
-            database=str(secret["dbname"]),
-            user=str(secret["username"]),
-            password=str(secret["password"]),
-        )
+        try:
+            secret = await self._read()
+            self._login = Login(
+                host=str(secret["host"]),
+                port=int(secret["port"]),
+                database=str(secret["dbname"]),
+                user=str(secret["username"]),
+                password=str(secret["password"]),
+            )
+        except (BotoCoreError, ClientError) as error:
+            raise LoginError(f"secret {self._name}: {error}") from error
+        except (msgspec.DecodeError, LookupError, TypeError, ValueError):
+            # Not told why: the error might quote the secret.
+            raise LoginError(f"secret {self._name}: no host, port, dbname, username and password in it") from None
         return self._login
 
 

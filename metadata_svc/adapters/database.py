@@ -16,7 +16,7 @@ import asyncpg
 import structlog
 from asyncpg import exceptions as pg
 
-from metadata_svc.adapters.credentials import Logins
+from metadata_svc.adapters.credentials import LoginError, Logins
 from runtime.errors import DarkroomError, Kind
 
 _log = structlog.get_logger(__name__)
@@ -31,6 +31,7 @@ _LOST: Final = (
     pg.ReadOnlySQLTransactionError,
     pg.InvalidAuthorizationSpecificationError,
     pg.TargetServerAttributeNotMatched,
+    LoginError,
     OSError,
 )
 # Seconds before the secret is read again after a refused login: at once for a rotation that is over, then as long as

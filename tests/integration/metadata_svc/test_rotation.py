@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import sys
+import traceback
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,10 +21,12 @@ import pytest_asyncio
 from darkroom.metadata.v1 import metadata_pb2 as pb
 
 from deploy.local import postgres as server
-from metadata_svc.adapters.credentials import SecretLogins
+from metadata_svc.adapters.credentials import LoginError, SecretLogins
+from metadata_svc.adapters.database import Database, PoolOptions, connected
 from metadata_svc.app import Parts, assemble
 from runtime import aws
 from runtime.aws import AwsSettings
+from runtime.errors import DarkroomError, Kind
 from tests.support import rotation
 from tests.support.localstack import LocalStack
 from tests.support.metadata import FakePublisher, new_image, settings_for_tests
@@ -257,3 +260,64 @@ async def test_rotations_under_load_fail_no_call(place: Place) -> None:
     await owner.close()
     assert calls > 100
     assert users == {f"darkroom_{role}{end}" for role in ROLES[1:] for end in ("", rotation.CLONE)}
+
+
+OPTIONS = PoolOptions(
+    size=1,
+    acquire_timeout=10,
+    connect_timeout=3,
+    statement_timeout=10,
+    idle_seconds=60,
+    retry_after=1.5,
+    ssl="disable",
+)
+
+
+async def ended(database: Database, superuser: asyncpg.Connection) -> None:
+    """Ends the pool's connection, so that the next call needs a new one."""
+    row = await database.row("pid")
+    assert row is not None
+    assert await superuser.fetchval("SELECT pg_terminate_backend($1, 5000)", row["pid"])
+
+
+async def test_a_secret_that_gives_no_answer_is_an_outage_of_the_database(place: Place) -> None:
+    """The password has been rotated and the secret cannot be read: calls may come again, and then succeed."""
+    user, secret = f"u{uuid.uuid4().hex[:8]}", f"{place.stage}/{uuid.uuid4().hex}"
+    superuser = await asyncpg.connect(place.superuser_url)
+    held = {**await place.held("app"), "username": user, "password": "first"}
+    try:
+        await superuser.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'first'")
+        await place.manager.create_secret(Name=secret, SecretString=json.dumps(held))
+        statements = {"pid": "SELECT pg_backend_pid() AS pid"}
+        async with connected(SecretLogins(place.manager, secret), statements, OPTIONS, name="test") as database:
+            await superuser.execute(f"ALTER ROLE {user} PASSWORD 'second'")
+            await place.manager.put_secret_value(
+                SecretId=secret, SecretString=json.dumps({**held, "password": "second"})
+            )
+            await place.manager.delete_secret(SecretId=secret)
+            await ended(database, superuser)
+            for _ in range(2):
+                with pytest.raises(DarkroomError, match="not reachable") as caught:
+                    await database.fetch("pid")
+                assert caught.value.kind is Kind.UNAVAILABLE
+                assert caught.value.retry_after == OPTIONS.retry_after
+                assert isinstance(caught.value.__cause__, LoginError)
+                assert secret in str(caught.value.__cause__)
+            await place.manager.restore_secret(SecretId=secret)
+            assert await database.row("pid") is not None
+    finally:
+        await superuser.execute(f"DROP ROLE IF EXISTS {user}")
+        await superuser.close()
+
+
+@pytest.mark.parametrize("content", ["hunter2", "[]", "{}", '{"host": "h", "port": "hunter2"}'])
+async def test_a_secret_without_a_login_is_named_and_not_quoted(place: Place, content: str) -> None:
+    secret = f"{place.stage}/{uuid.uuid4().hex}"
+    await place.manager.create_secret(Name=secret, SecretString=content)
+    with pytest.raises(DarkroomError, match="cannot connect") as caught:
+        async with connected(SecretLogins(place.manager, secret), {}, OPTIONS, name="test"):
+            pass
+    cause = caught.value.__cause__
+    assert isinstance(cause, LoginError)
+    assert secret in str(cause)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
