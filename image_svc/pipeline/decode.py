@@ -19,7 +19,7 @@ from image_svc.pipeline import jpeg, readers, spaces
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
-from image_svc.pipeline.headers import Header, exif, gif, inspect, png
+from image_svc.pipeline.headers import Header, exif, gif, inspect, png, tiff
 from image_svc.pipeline.headers.header import After, Frame
 from image_svc.pipeline.memory import peak_bytes
 from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
@@ -175,6 +175,8 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     _check_tiles(picture)
     if opened.format is Format.PNG and png.interlaced(opened.data):
         _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last
+    if opened.header.forgiven:
+        tiff.check_pixels(opened.data)
     _guarded(picture.load)
     if opened.format in _CHECKS and _may_lack_rows(opened, painted):
         _guarded(lambda: _CHECKS[opened.format](opened.data))

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from PIL import Image
@@ -343,6 +343,32 @@ def _pixels_that_end_early() -> Iterator[tuple[str, bytes]]:
         content = encoded(Image.effect_noise((300, 200), 90).convert("RGB"), format_, quality=95)
         cut = content[: len(content) // 2]
         yield f"{format_}-hole", cut + bytes(len(content) - len(cut))
+    for compression in ("tiff_ccitt", "group4", "jpeg"):
+        content = encoded(
+            drawn((160, 120)).convert("RGB" if compression == "jpeg" else "1"), "TIFF", compression=compression
+        )
+        for percent in (30, 60, 90):
+            yield f"tiff-{compression}-hole-{percent}", tiff_with_hole(content, percent)
+        taller = _retagged(_retagged(content, 257, 200), 278, 200)
+        yield f"tiff-{compression}-taller", taller
+
+
+def tiff_with_hole(content: bytes, percent: int) -> bytes:
+    """A TIFF that Pillow has written, with zeros from a part of its last strip on."""
+    with Image.open(io.BytesIO(content)) as picture:
+        tags: Any = picture.tag_v2  # type: ignore[attr-defined]  # a TIFF has it
+        start, length = tags[273][-1], tags[279][-1]
+    kept = length * percent // 100
+    return _patched(content, start + kept, bytes(length - kept))
+
+
+def _retagged(content: bytes, tag: int, value: int) -> bytes:
+    """A little-endian TIFF with another value of a tag that has one."""
+    (at,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, at)
+    places = range(at + 2, at + 2 + 12 * entries, 12)
+    (place,) = (place for place in places if struct.unpack_from("<H", content, place) == (tag,))
+    return _patched(content, place + 8, struct.pack("<I", value))
 
 
 @_ends(Reason.TRUNCATED, Reason.NOT_AN_IMAGE)

@@ -44,11 +44,12 @@ class Header:
     hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `details` are where the
     scans lie of which a JPEG shows nothing at an eighth of its size, `coarsest` for how many pixels a sample of it
     stands, across and down, where libjpeg shrinks it. `color` are code points of ITU-T H.273 for colour primaries and
-    transfer. In an `inverted` picture the largest grey is black, and its decoder does not know. `exif` is a
-    JPEG's or a PNG's, wherever it stands, `profile` (ICC) a JPEG's. Of a HEIC or AVIF only what lies in `crop` is to be
-    shown: left, top, right and bottom, before it is turned. Of a TIFF, `tags` are those that bear on its pixels, each
-    with its type and its values as they lie in the file, `place` is where its directory stands, and `orientation` how
-    it is turned. `loop` is how often an animation of a PNG is shown, 0 for without end.
+    transfer. In an `inverted` picture the largest grey is black, and its decoder does not know; of one that is
+    `forgiven` the decoder shows what there is where pixels are missing. `exif` is a JPEG's or a PNG's, wherever it
+    stands, `profile` (ICC) a JPEG's. Of a HEIC or AVIF only what lies in `crop` is to be shown: left, top, right and
+    bottom, before it is turned. Of a TIFF, `tags` are those that bear on its pixels, each with its type and its values
+    as they lie in the file, `place` is where its directory stands, and `orientation` how it is turned. `loop` is how
+    often an animation of a PNG is shown, 0 for without end.
     """
 
     frames: int = 1
@@ -59,6 +60,7 @@ class Header:
     coarsest: tuple[float, float] = (1.0, 1.0)
     color: tuple[int, int] | None = None
     inverted: bool = False
+    forgiven: bool = False
     exif: bytes | None = None
     profile: bytes | None = None
     crop: tuple[int, int, int, int] | None = None

@@ -132,9 +132,13 @@ def _complete(frame: _Frame, scans: Sequence[_Scan]) -> bool:
 
 
 def frame_size(data: mmap, start: int, end: int) -> tuple[int, int] | None:
-    """Width and height of the JPEG between two places of another file, None where there is none."""
+    """Width and height of the JPEG between two places of another file, None where there is none. Raises `Rejected` for
+
+    a kind that is not accepted.
+    """
     for marker, at, length in _segments(data[start:end]):
         if marker in _SOF and length >= 5:
+            _check_kind(marker)
             return int.from_bytes(data[start + at + 3 : start + at + 5], "big"), int.from_bytes(
                 data[start + at + 1 : start + at + 3], "big"
             )
@@ -174,9 +178,13 @@ def _next_marker(data: mmap | bytes, at: int) -> int:
         return int(native.library().darkroom_jpeg_marker(address, len(data), at))
 
 
-def _frame(marker: int, segment: bytes) -> _Frame:
+def _check_kind(marker: int) -> None:
     if marker not in _SOF_ACCEPTED:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, "This kind of JPEG (lossless or arithmetic) is not accepted.")
+
+
+def _frame(marker: int, segment: bytes) -> _Frame:
+    _check_kind(marker)
     if len(segment) < 6 or len(segment) < 6 + 3 * segment[5]:
         raise malformed("its header is cut short")
     if segment[0] != 8:

@@ -6,9 +6,10 @@ import struct
 from mmap import mmap
 from typing import Final, NamedTuple
 
+from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers import jpeg
-from image_svc.pipeline.headers.header import Header, malformed, truncated
+from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
 _BIG: Final = 43
@@ -44,11 +45,19 @@ _LAYOUT: Final = frozenset(
 )
 # What more Pillow is to know: the order of bits. All others are notes, or for libtiff alone.
 _FILL_ORDER: Final = 266
-_READ: Final = frozenset({*_LAYOUT, *_NEEDED, _ORIENTATION, _FILL_ORDER, _DNG_VERSION})
+# What is read here and is for nobody else.
+_SUBSAMPLING: Final = 530
+_OWN: Final = frozenset({_ORIENTATION, _DNG_VERSION, _SUBSAMPLING})
+_READ: Final = frozenset({*_LAYOUT, *_NEEDED, _FILL_ORDER, *_OWN})
 _PALETTE: Final = 3
+_YCBCR: Final = 6
 # RGB, inks and YCbCr: several samples.
 _COLORS: Final = frozenset({2, 5, 6})
 _JPEG: Final = 7
+# Of these libtiff shows what there is, however little, and no more than warns: CCITT 1D and G4, and JPEG.
+_FORGIVEN: Final = frozenset({2, 4, _JPEG})
+# Of `native/tiff.c`.
+_DAMAGED, _NO_MEMORY = 1, 2
 # Offsets and lengths: of strips, and of tiles.
 _PLACES: Final = ((273, 279), (324, 325))
 # Of the types that numbers of interest have: BYTE, SHORT, LONG, LONG8.
@@ -101,6 +110,8 @@ def inspect(data: mmap, _caps: Caps) -> Header:
             raise Rejected(Reason.UNSUPPORTED_FORMAT, "TIFF with signed or floating-point samples is not accepted.")
         if first[_PLANAR] == 2 and first[_SAMPLES_PER_PIXEL] == 2:
             raise Rejected(Reason.UNSUPPORTED_FORMAT, "TIFF with grey and alpha in planes is not accepted.")
+        if (first[_PLANAR], first[_PHOTOMETRIC]) == (2, _YCBCR) and compression != _JPEG:
+            _check_planes(data, directory, order)
         if bits not in {1, 2, 4, 8, 16}:
             raise Rejected(Reason.UNSUPPORTED_FORMAT, f"TIFF with {bits} bits a sample is not accepted.")
         if _SAMPLES_PER_PIXEL not in directory and first[_PHOTOMETRIC] in _COLORS:
@@ -111,15 +122,28 @@ def inspect(data: mmap, _caps: Caps) -> Header:
         if first[_PHOTOMETRIC] == _PALETTE and _count(directory, _COLOR_MAP) != 3 << bits:
             raise malformed("its palette does not have a colour for each value")
         turn = _first(data, directory, _ORIENTATION, order)
-        tags = {tag: (entry.kind, _content(data, tag, entry, order)) for tag, entry in directory.items()}
+        tags = {
+            tag: (entry.kind, _content(data, tag, entry, order)) for tag, entry in directory.items() if tag not in _OWN
+        }
     except (struct.error, OverflowError):  # a place beyond the end, or beyond every end
         raise truncated() from None
     return Header(
         inverted=bits == 16 and first[_PHOTOMETRIC] == 0,
+        forgiven=compression in _FORGIVEN,
         orientation=turn if 1 <= turn <= 8 else 1,
         place=place,
-        tags={tag: tags[tag] for tag in tags if tag not in {_ORIENTATION, _DNG_VERSION}},
+        tags=tags,
     )
+
+
+def check_pixels(data: mmap) -> None:
+    """Decodes all pixels for what libtiff says of them. Raises `Rejected` where some are missing, and MemoryError."""
+    with native.lent(data) as address:
+        said = native.library().darkroom_tiff_hear(address, len(data))
+    if said == _DAMAGED:
+        raise damaged()
+    if said == _NO_MEMORY:
+        raise MemoryError
 
 
 def _content(data: mmap, tag: int, entry: _Entry, order: str) -> bytes:
@@ -152,6 +176,13 @@ def _check_jpegs(data: mmap, directory: _Directory, order: str) -> None:
             raise truncated()
         if _first(data, directory, _PLANAR, order) == 1 and (frame[0] < needed or frame[1] < tall):
             raise truncated()
+
+
+def _check_planes(data: mmap, directory: _Directory, order: str) -> None:
+    """Raises `Rejected` where planes of colour are smaller than that of luminance: libtiff takes all for one size."""
+    sampling = _values(data, directory, _SUBSAMPLING, order) or (2, 2)  # TIFF 6.0, section 21
+    if set(sampling) != {1}:
+        raise Rejected(Reason.UNSUPPORTED_FORMAT, "TIFF with subsampled colours in planes is not accepted.")
 
 
 def _first(data: mmap, directory: _Directory, tag: int, order: str) -> int:

@@ -110,6 +110,24 @@ def test_a_hole_that_a_download_left_is_found(format_: str, percent: int) -> Non
     assert refused(kept + bytes(len(content) - len(kept))) is Reason.TRUNCATED
 
 
+@pytest.mark.parametrize("compression", ["tiff_ccitt", "group4"])
+@pytest.mark.parametrize("place", [20, 40, 60, 80])
+def test_a_code_that_is_none_is_found_where_lines_do_not_end_with_themselves(compression: str, place: int) -> None:
+    content = encoded(drawn((400, 300)).convert("1"), "TIFF", compression=compression)
+    hole = hostile.tiff_with_hole(content, place)
+    at = next(at for at, (byte, other) in enumerate(zip(content, hole, strict=True)) if byte != other)
+    assert refused(content[:at] + bytes(2) + content[at + 2 :]) is Reason.TRUNCATED
+
+
+def test_a_broken_line_of_a_fax_that_came_over_the_telephone_is_no_reason() -> None:
+    content = encoded(drawn((400, 300)).convert("1"), "TIFF", compression="group3")
+    hole = hostile.tiff_with_hole(content, 50)
+    at = next(at for at, (byte, other) in enumerate(zip(content, hole, strict=True)) if byte != other)
+    broken = bytearray(content)
+    broken[at] ^= 4
+    assert psnr(made(bytes(broken)), made(content)) > 20
+
+
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF", "GIF", "TIFF"])
 @pytest.mark.parametrize("behind", [b"\r\n", bytes(3000), b"<!-- sent by a telephone -->", b"\xfe\xdc\xba\x98" * 500])
 def test_what_was_appended_to_a_whole_file_is_no_damage(format_: str, behind: bytes) -> None:

@@ -212,9 +212,22 @@ def test_the_first_page_of_a_tiff_is_the_picture() -> None:
         rasters.tiff((COLORS / 255).astype(np.float16), rasters.RGB, order=">"),
         rasters.tiff(GREY.astype(np.uint32), rasters.BLACK_IS_ZERO),
         rasters.tiff(np.concatenate([GREY, SHAPE], axis=2), 1, planar=True, tags=[(338, 3, [2])]),
+        rasters.tiff(COLORS, rasters.YCBCR, planar=True),  # subsampled where nothing else is said
+        rasters.tiff(COLORS, rasters.YCBCR, planar=True, tags=[(530, 3, [2, 1])]),
+        encoded(DRAWN, "TIFF", compression="jpeg").replace(b"\xff\xc0\x00\x11", b"\xff\xc3\x00\x11"),
         encoded(DRAWN, "TIFF", compression="zstd"),
     ],
-    ids=["float", "float RGB", "half RGB", "32 bits", "grey and alpha in planes", "zstd"],
+    ids=[
+        "float",
+        "float RGB",
+        "half RGB",
+        "32 bits",
+        "grey and alpha in planes",
+        "subsampled planes",
+        "planes subsampled across",
+        "lossless JPEG",
+        "zstd",
+    ],
 )
 def test_a_tiff_of_no_common_kind_is_not_accepted(content: bytes) -> None:
     assert refused(content) is Reason.UNSUPPORTED_FORMAT
