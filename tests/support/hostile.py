@@ -320,6 +320,10 @@ def _boxes() -> Iterator[tuple[str, bytes]]:
         at = content.index(b"ipma")
         yield f"{format_}-associations", _patched(content, at + 8, b"\xff\xff\xff\xff")
         yield f"{format_}-no-end", content[:4] + content[4:].replace(b"meta", b"skip", 1)
+    content = sample("HEIF")
+    at = content.index(b"mdat") + 4
+    yield "heif-endless-units", content[:at] + bytes(len(content) - at - 1) + b"\1"
+    yield "heif-item-upon-item", _patched(content, content.index(b"iloc") + 4, b"\0\0\0\0\x44\0\xff\xff")
     grid = encoded(drawn((300, 200)), "HEIF", tile_size=128)
     at = grid.index(b"dimg") + 4
     item = grid[at : at + 2]
@@ -343,6 +347,14 @@ def _pixels_that_end_early() -> Iterator[tuple[str, bytes]]:
         content = encoded(Image.effect_noise((300, 200), 90).convert("RGB"), format_, quality=95)
         cut = content[: len(content) // 2]
         yield f"{format_}-hole", cut + bytes(len(content) - len(cut))
+    content = encoded(Image.effect_noise((300, 200), 90).convert("RGB"), "HEIF", quality=95)
+    at = content.index(b"mdat") + 4
+    length = len(content) - at
+    half = struct.pack(">I", length // 2)
+    yield "heif-small-hole", _patched(content, at + length // 2, bytes(3))
+    yield "heif-half-an-item", _patched(content, content.index(struct.pack(">I", length)), half)
+    grid = encoded(Image.effect_noise((500, 300), 90).convert("RGB"), "HEIF", quality=95, tile_size=256)
+    yield "heif-hole-in-a-tile", _patched(grid, len(grid) // 2, bytes(16))
     for compression in ("tiff_ccitt", "group4", "jpeg"):
         content = encoded(
             drawn((160, 120)).convert("RGB" if compression == "jpeg" else "1"), "TIFF", compression=compression

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from mmap import mmap
 from typing import Final, NamedTuple
@@ -15,8 +15,19 @@ from image_svc.pipeline.headers.header import Header, damaged, malformed, trunca
 _HOLE: Final = bytes(1024)
 # Real files have a few hundred (a tile and a property each); a reader pays for each.
 _MOST_BOXES: Final = 4096
+# Parts of all items, and units of one: real files have one or two; a reader pays for each.
+_MOST_PARTS: Final = 16_384
+_MOST_UNITS: Final = 16_384
 # What a picture cannot be without: its description and its coded pixels.
 _NEEDED: Final = frozenset({b"meta", b"moov", b"mdat"})
+
+
+# What is read of a HEIC's items: HEVC, and a picture of tiles.
+_HEVC, _TILES = b"hvc1", b"dimg"
+# What no unit of HEVC contains (7.3.1.1 of H.265: a 3 stands between), and a hole does.
+_NEVER: Final = b"\0\0\0"
+# Where an item lies: in the file, or within the description (8.11.3 of 14496-12).
+_IN_META: Final = 1
 
 
 class _Box(NamedTuple):
@@ -48,7 +59,9 @@ def inspect(data: mmap, caps: Caps) -> Header:
         reached = box.end
     if described is None:
         raise truncated() if reached >= len(data) else malformed("it describes no picture")
-    properties = _properties(data, described) if described.kind == b"meta" else []
+    inside = _inside(data, described) if described.kind == b"meta" else {}
+    properties = _properties(data, inside)
+    _check_units(data, inside)
     crop = None
     for box in properties:
         if box.kind == b"ispe" and box.end - box.start >= 12:  # 6.5.3 of 23008-12
@@ -76,16 +89,124 @@ def _boxes(data: mmap, start: int, end: int) -> Iterator[_Box]:
     raise malformed("it has boxes out of all bounds")
 
 
-def _properties(data: mmap, meta: _Box) -> list[_Box]:
-    """What is said of the main picture (9.3 of 23008-12)."""
-    inside = {box.kind: box for box in _boxes(data, meta.start + 4, meta.end)}
-    properties = {box.kind: box for box in _boxes(data, *inside[b"iprp"][1:])} if b"iprp" in inside else {}
-    if b"pitm" not in inside or b"ipco" not in properties or b"ipma" not in properties:
+def _inside(data: mmap, box: _Box) -> dict[bytes, _Box]:
+    """What a `meta` holds, by kind."""
+    return {inner.kind: inner for inner in _boxes(data, box.start + 4, box.end)}
+
+
+def _main(data: mmap, inside: Mapping[bytes, _Box]) -> int | None:
+    """The number of the main picture (8.11.4 of 14496-12)."""
+    box = inside.get(b"pitm")
+    return None if box is None else _number(data, box.start + 4, 4 if _number(data, box.start, 1) else 2)
+
+
+def _held(data: mmap, inside: Mapping[bytes, _Box]) -> tuple[list[_Box], _Box | None]:
+    """The properties of all items, in their order, and the box that says which are whose (9.3 of 23008-12)."""
+    if b"iprp" not in inside:
+        return [], None
+    found = {box.kind: box for box in _boxes(data, *inside[b"iprp"][1:])}
+    return list(_boxes(data, *found[b"ipco"][1:])) if b"ipco" in found else [], found.get(b"ipma")
+
+
+def _properties(data: mmap, inside: Mapping[bytes, _Box]) -> list[_Box]:
+    """What is said of the main picture."""
+    main, (known, whose) = _main(data, inside), _held(data, inside)
+    if main is None or whose is None:
         return []
-    primary = inside[b"pitm"]
-    main = _number(data, primary.start + 4, 4 if data[primary.start] else 2)
-    known = list(_boxes(data, *properties[b"ipco"][1:]))
-    return [known[at - 1] for at in _associated(data, properties[b"ipma"], main) if 1 <= at <= len(known)]
+    return [known[at - 1] for at in _associated(data, whose, main) if 1 <= at <= len(known)]
+
+
+def _check_units(data: mmap, inside: Mapping[bytes, _Box]) -> None:
+    """Raises `Rejected` where coded pixels of a HEIC's main picture, or of its tiles, end within a unit or have a hole:
+
+    libheif shows what there is. Each unit has its length before it (4.3.3 of 14496-15).
+    """
+    main = _main(data, inside)
+    sizes = {
+        1 + (_number(data, box.start + 21, 1) & 3)
+        for box in _held(data, inside)[0]
+        if box.kind == b"hvcC" and box.end - box.start > 21
+    }
+    if main is None or len(sizes) != 1 or not {b"iinf", b"iloc"} <= inside.keys():
+        return
+    (size,) = sizes
+    pixels = {main, *_tiles(data, inside, main)} & _coded(data, inside[b"iinf"])
+    # Tiles that look the same may be the same.
+    places = {parts for item, parts in _places(data, inside) if item in pixels}
+    if sum(length for parts in places for _, length in parts) > len(data):
+        raise malformed("its items lie upon each other")
+    for parts in places:
+        if any(start + length > len(data) for start, length in parts):
+            raise truncated()
+        if len(parts) == 1:
+            _check_item(data, parts[0][0], sum(parts[0]), size)
+        else:
+            content = b"".join(data[start : start + length] for start, length in parts)
+            _check_item(content, 0, len(content), size)
+
+
+def _check_item(data: mmap | bytes, at: int, end: int, size: int) -> None:
+    """Raises `Rejected` where units with lengths of `size` bytes do not fill what lies between two places."""
+    for _ in range(_MOST_UNITS):
+        if at >= end:
+            return
+        start = at + size
+        at = start + _number(data, at, size)
+        if at > end or data.find(_NEVER, start, at) >= 0:
+            raise damaged()
+    raise malformed("it has units out of all bounds")
+
+
+def _tiles(data: mmap, inside: Mapping[bytes, _Box], main: int) -> Iterator[int]:
+    """The numbers of the items of which the main picture is put together (8.11.12 of 14496-12)."""
+    if b"iref" not in inside:
+        return
+    box = inside[b"iref"]
+    width = 4 if _number(data, box.start, 1) else 2
+    for reference in _boxes(data, box.start + 4, box.end):
+        if reference.kind == _TILES and _number(data, reference.start, width) == main:
+            first = reference.start + width + 2
+            last = min(reference.end, first + width * _MOST_BOXES)
+            yield from (_number(data, at, width) for at in range(first, last, width))
+
+
+def _coded(data: mmap, box: _Box) -> set[int]:
+    """The numbers of the items that are HEVC (8.11.6 of 14496-12)."""
+    start = box.start + (8 if _number(data, box.start, 1) else 6)
+    found = set()
+    for entry in _boxes(data, start, box.end):
+        width = 4 if _number(data, entry.start, 1) == 3 else 2
+        if data[entry.start + 6 + width : entry.start + 10 + width] == _HEVC:
+            found.add(_number(data, entry.start + 4, width))
+    return found
+
+
+def _places(data: mmap, inside: Mapping[bytes, _Box]) -> Iterator[tuple[int, tuple[tuple[int, int], ...]]]:
+    """Each item with the places and lengths of its parts (8.11.3 of 14496-12), but for what lies in other items."""
+    box = inside[b"iloc"]
+    version, sizes = _number(data, box.start, 1), _number(data, box.start + 4, 2)
+    offset, length, base, index = sizes >> 12, sizes >> 8 & 15, sizes >> 4 & 15, sizes & 15 if version else 0
+    width = 4 if version == 2 else 2
+    at, left = box.start + 6 + width, _MOST_PARTS
+    for _ in range(min(_number(data, box.start + 6, width), _MOST_BOXES)):
+        item, at = _number(data, at, width), at + width
+        method, at = (_number(data, at, 2) & 15, at + 2) if version else (0, at)
+        start, at = _number(data, at + 2, base), at + 2 + base
+        parts, at = _number(data, at, 2), at + 2
+        left -= parts
+        if left < 0:
+            raise malformed("its items lie in too many parts")
+        if method == _IN_META and b"idat" in inside:
+            start += inside[b"idat"].start
+        step = index + offset + length
+        starts = [start + _number(data, place + index, offset) for place in range(at, at + parts * step, step or 1)]
+        lengths = [_number(data, place + index + offset, length) for place in range(at, at + parts * step, step or 1)]
+        at += parts * step
+        if method <= _IN_META:  # no length is one up to the end
+            yield (
+                item,
+                tuple((first, size or max(0, len(data) - first)) for first, size in zip(starts, lengths, strict=True)),
+            )
 
 
 def _color(data: mmap, properties: list[_Box]) -> tuple[int, int] | None:
@@ -117,7 +238,7 @@ def _crop(data: mmap, properties: list[_Box], size: tuple[int, int]) -> tuple[in
     return None
 
 
-def _number(data: mmap, at: int, size: int) -> int:
+def _number(data: mmap | bytes, at: int, size: int) -> int:
     return int.from_bytes(data[at : at + size], "big")
 
 
