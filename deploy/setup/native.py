@@ -25,7 +25,7 @@ _FLAGS: Final = (
     "-fstack-protector-strong",
     "-Wl,-z,relro,-z,now",
 )
-_LIBRARIES: Final = ("-ljpeg", "-ltiff", "-lm")
+_LIBRARIES: Final = ("-ljpeg", "-ltiff", "-lwebp", "-lm")
 
 
 def command(sources: Path, flags: Sequence[str], output: Path) -> list[str | Path]:

@@ -19,7 +19,7 @@ from image_svc.pipeline import jpeg, readers, spaces
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
-from image_svc.pipeline.headers import Header, exif, gif, inspect, png, tiff
+from image_svc.pipeline.headers import Header, exif, gif, inspect, png, tiff, webp
 from image_svc.pipeline.headers.header import After, Frame
 from image_svc.pipeline.memory import peak_bytes
 from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
@@ -53,6 +53,8 @@ _TURNS: Final = {
 }
 # Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
 _CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
+# And where a header says that pixels may be missing of which the decoder will not tell.
+_LENIENT: Final[dict[Format, Callable[[mmap], None]]] = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_pixels}
 # How an animation is taken apart whose frames are laid over each other here.
 _LAID: Final[dict[Format, Callable[[mmap], Iterator[Frame]]]] = {Format.GIF: gif.frames, Format.PNG: png.frames}
 # Pixels of the largest frame of an animation that is kept moving, or of a frame that reaches beyond it.
@@ -176,7 +178,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     if opened.format is Format.PNG and png.interlaced(opened.data):
         _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last
     if opened.header.forgiven:
-        tiff.check_pixels(opened.data)
+        _LENIENT[opened.format](opened.data)
     _guarded(picture.load)
     if opened.format in _CHECKS and _may_lack_rows(opened, painted):
         _guarded(lambda: _CHECKS[opened.format](opened.data))

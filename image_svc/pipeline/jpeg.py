@@ -41,6 +41,7 @@ class _Order(ctypes.Structure):
         ("height", ctypes.c_int32),
         ("components", ctypes.c_int32),
         ("denominator", ctypes.c_int32),
+        ("holes", ctypes.c_int32),
         ("out_width", ctypes.c_int32),
         ("out_height", ctypes.c_int32),
         ("out", ctypes.c_void_p),
@@ -117,6 +118,7 @@ def reduced(data: mmap, header: Header, size: Size) -> Image.Image:
             height=header.size[1],
             components=header.components,
             denominator=denominator,
+            holes=header.forgiven,
             out_width=size[0],
             out_height=size[1],
         )

@@ -22,8 +22,9 @@ _MOST_UNITS: Final = 16_384
 _NEEDED: Final = frozenset({b"meta", b"moov", b"mdat"})
 
 
-# What is read of a HEIC's items: HEVC, and a picture of tiles.
-_HEVC, _TILES = b"hvc1", b"dimg"
+_HEVC, _AV1 = b"hvc1", b"av01"
+# Of references: from a picture to its tiles.
+_TILES: Final = b"dimg"
 # What no unit of HEVC contains (7.3.1.1 of H.265: a 3 stands between), and a hole does.
 _NEVER: Final = b"\0\0\0"
 # Where an item lies: in the file, or within the description (8.11.3 of 14496-12).
@@ -61,7 +62,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
         raise truncated() if reached >= len(data) else malformed("it describes no picture")
     inside = _inside(data, described) if described.kind == b"meta" else {}
     properties = _properties(data, inside)
-    _check_units(data, inside)
+    _check_items(data, inside)
     crop = None
     for box in properties:
         if box.kind == b"ispe" and box.end - box.start >= 12:  # 6.5.3 of 23008-12
@@ -116,37 +117,45 @@ def _properties(data: mmap, inside: Mapping[bytes, _Box]) -> list[_Box]:
     return [known[at - 1] for at in _associated(data, whose, main) if 1 <= at <= len(known)]
 
 
-def _check_units(data: mmap, inside: Mapping[bytes, _Box]) -> None:
-    """Raises `Rejected` where coded pixels of a HEIC's main picture, or of its tiles, end within a unit or have a hole:
+def _check_items(data: mmap, inside: Mapping[bytes, _Box]) -> None:
+    """Raises `Rejected` where coded pixels of the main picture, or of its tiles, have a hole or are said to be shorter
 
-    libheif shows what there is. Each unit has its length before it (4.3.3 of 14496-15).
+    than they are: libheif and libavif show what there is.
     """
     main = _main(data, inside)
-    sizes = {
-        1 + (_number(data, box.start + 21, 1) & 3)
-        for box in _held(data, inside)[0]
-        if box.kind == b"hvcC" and box.end - box.start > 21
-    }
-    if main is None or len(sizes) != 1 or not {b"iinf", b"iloc"} <= inside.keys():
+    if main is None or not {b"iinf", b"iloc"} <= inside.keys():
         return
-    (size,) = sizes
-    pixels = {main, *_tiles(data, inside, main)} & _coded(data, inside[b"iinf"])
+    kinds = _kinds(data, inside[b"iinf"])
+    pixels = {main, *_tiles(data, inside, main)}
     # Tiles that look the same may be the same.
-    places = {parts for item, parts in _places(data, inside) if item in pixels}
-    if sum(length for parts in places for _, length in parts) > len(data):
+    places = {(parts, kinds.get(item)) for item, parts in _places(data, inside) if item in pixels}
+    if sum(length for parts, _ in places for _, length in parts) > len(data):
         raise malformed("its items lie upon each other")
-    for parts in places:
+    size = _length_bytes(data, inside)
+    for parts, kind in places:
         if any(start + length > len(data) for start, length in parts):
             raise truncated()
-        if len(parts) == 1:
-            _check_item(data, parts[0][0], sum(parts[0]), size)
-        else:
-            content = b"".join(data[start : start + length] for start, length in parts)
-            _check_item(content, 0, len(content), size)
+        # Most lie in one place, and need not be copied.
+        content = data if len(parts) == 1 else b"".join(data[start : start + length] for start, length in parts)
+        start, end = (parts[0][0], sum(parts[0])) if len(parts) == 1 else (0, len(content))
+        if kind == _HEVC and size:
+            _check_units(content, start, end, size)
+        elif kind == _AV1 and content.find(_HOLE, start, end) >= 0:
+            raise damaged()
 
 
-def _check_item(data: mmap | bytes, at: int, end: int, size: int) -> None:
-    """Raises `Rejected` where units with lengths of `size` bytes do not fill what lies between two places."""
+def _length_bytes(data: mmap, inside: Mapping[bytes, _Box]) -> int:
+    """How many bytes tell a unit's length (8.3.3.1.2 of 14496-15), 0 where that is not the same for all items."""
+    boxes = [box for box in _held(data, inside)[0] if box.kind == b"hvcC" and box.end - box.start > 21]
+    sizes = {1 + (_number(data, box.start + 21, 1) & 3) for box in boxes}
+    return sizes.pop() if len(sizes) == 1 else 0
+
+
+def _check_units(data: mmap | bytes, at: int, end: int, size: int) -> None:
+    """Raises `Rejected` where units with lengths of `size` bytes do not fill what lies between two places (4.3.3 of
+
+    14496-15), or one has a hole.
+    """
     for _ in range(_MOST_UNITS):
         if at >= end:
             return
@@ -170,14 +179,13 @@ def _tiles(data: mmap, inside: Mapping[bytes, _Box], main: int) -> Iterator[int]
             yield from (_number(data, at, width) for at in range(first, last, width))
 
 
-def _coded(data: mmap, box: _Box) -> set[int]:
-    """The numbers of the items that are HEVC (8.11.6 of 14496-12)."""
-    start = box.start + (8 if _number(data, box.start, 1) else 6)
-    found = set()
-    for entry in _boxes(data, start, box.end):
+def _kinds(data: mmap, box: _Box) -> dict[int, bytes]:
+    """How each item is coded (8.11.6 of 14496-12)."""
+    found = {}
+    for entry in _boxes(data, box.start + (8 if _number(data, box.start, 1) else 6), box.end):
         width = 4 if _number(data, entry.start, 1) == 3 else 2
-        if data[entry.start + 6 + width : entry.start + 10 + width] == _HEVC:
-            found.add(_number(data, entry.start + 4, width))
+        number = _number(data, entry.start + 4, width)
+        found[number] = data[entry.start + 6 + width : entry.start + 10 + width]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from mmap import mmap
@@ -10,7 +11,7 @@ from typing import Final
 from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers import exif
-from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
+from image_svc.pipeline.headers.header import Header, damaged, hole, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
 _SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -32,6 +33,9 @@ _COEFFICIENT_BYTES: Final = 2
 _MOST_SEGMENTS: Final = 10_000
 # Coded data do not end in so many zeros and without an end marker, but what a download left out does.
 _HOLE: Final = bytes(32)
+# Stretches of zeros up to a marker that are looked at; real files have one.
+_MOST_FILLED: Final = 64
+_NOT_ZERO: Final = re.compile(rb"[^\0]")
 _ALL_COEFFICIENTS: Final = (1 << 64) - 1
 
 
@@ -99,6 +103,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
     return Header(
         size=frame.size,
         components=len(frame.components),
+        forgiven=_holed(data, marks[scans[0].mark], marks[-1] if end is None else end),
         # Decoded row by row, there are no coefficients to keep.
         stored_bytes_per_pixel=0.0 if one else frame.samples * _COEFFICIENT_BYTES,
         coarsest=frame.coarsest,
@@ -111,6 +116,21 @@ def inspect(data: mmap, caps: Caps) -> Header:
             if end is not None and scan.first > 0 and frame.full.issuperset(scan.components)
         ),
     )
+
+
+def _holed(data: mmap, at: int, end: int) -> bool:
+    """Whether coded data may have a hole. Zeros up to a marker are there to fill."""
+    for _ in range(_MOST_FILLED):
+        found = hole(data, at, end)
+        if found < 0:
+            return False
+        behind = _NOT_ZERO.search(data, found, end)
+        if behind is None:
+            return False
+        at = behind.start()
+        if data[at] != 0xFF or data[at + 1] == 0:
+            return True
+    return True
 
 
 def _profile(pieces: list[bytes]) -> bytes | None:

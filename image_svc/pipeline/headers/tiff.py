@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers import jpeg
-from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
+from image_svc.pipeline.headers.header import Header, heed, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
 _BIG: Final = 43
@@ -56,8 +56,6 @@ _COLORS: Final = frozenset({2, 5, 6})
 _JPEG: Final = 7
 # Of these libtiff shows what there is, however little, and no more than warns: CCITT 1D and G4, and JPEG.
 _FORGIVEN: Final = frozenset({2, 4, _JPEG})
-# Of `native/tiff.c`.
-_DAMAGED, _NO_MEMORY = 1, 2
 # Offsets and lengths: of strips, and of tiles.
 _PLACES: Final = ((273, 279), (324, 325))
 # Of the types that numbers of interest have: BYTE, SHORT, LONG, LONG8.
@@ -139,11 +137,7 @@ def inspect(data: mmap, _caps: Caps) -> Header:
 def check_pixels(data: mmap) -> None:
     """Decodes all pixels for what libtiff says of them. Raises `Rejected` where some are missing, and MemoryError."""
     with native.lent(data) as address:
-        said = native.library().darkroom_tiff_hear(address, len(data))
-    if said == _DAMAGED:
-        raise damaged()
-    if said == _NO_MEMORY:
-        raise MemoryError
+        heed(native.library().darkroom_tiff_whole(address, len(data)))
 
 
 def _content(data: mmap, tag: int, entry: _Entry, order: str) -> bytes:

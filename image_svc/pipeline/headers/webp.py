@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from mmap import mmap
 from typing import Final
 
+from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
-from image_svc.pipeline.headers.header import Header, damaged, truncated
+from image_svc.pipeline.headers.header import Header, heed, hole, truncated
 
-# What a download left out is zeros, and nothing else tells. So are coded pixels where a picture ends in one colour, but
-# no more of them than one for each 10,000 pixels (libwebp 1.2 and 1.6, method 4, white; other methods write fewer).
-_HOLE: Final = 4096
-_PIXELS_A_ZERO: Final = 4000
-_PIXELS: Final = frozenset({b"VP8 ", b"VP8L", b"ANMF"})
+# More than libwebp reads ahead (8 bytes), and than coded pixels end with that say nothing (2).
+_AHEAD: Final = 16
+_PIXELS: Final = frozenset({b"VP8 ", b"VP8L"})
+_FRAME_HEAD: Final = 16
 
 
 def inspect(data: mmap, caps: Caps) -> Header:
@@ -20,18 +21,44 @@ def inspect(data: mmap, caps: Caps) -> Header:
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
         raise truncated()
-    size = _size(data)
-    hole = bytes(max(_HOLE, size[0] * size[1] // _PIXELS_A_ZERO if size else 0))
-    frames, at = 0, 12
-    while at + 8 <= end:
-        kind, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+    frames, holes = 0, False
+    for kind, start, stop in _chunks(data, 12, end):
         if kind == b"ANMF":
             frames += 1
             caps.check_frames(frames)
-        at += 8 + length + (length & 1)
-        if kind in _PIXELS and length > len(hole) and at <= end and data[at - len(hole) : at] == hole:
-            raise damaged()
-    return Header(frames=max(1, frames), size=size)
+        holes = holes or (kind in {*_PIXELS, b"ANMF"} and hole(data, start, stop) >= 0)
+    return Header(frames=max(1, frames), size=_size(data), forgiven=holes)
+
+
+def check_pixels(data: mmap) -> None:
+    """Decodes pixels with holes in their data, which may be plain areas. Raises `Rejected` where they are not, and
+
+    MemoryError.
+    """
+    for kind, start, end in _coded(data):
+        if hole(data, start, end) < 0:
+            continue
+        chunk = kind + (end - start).to_bytes(4, "little") + data[start:end]
+        alone = b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
+        plain = len(alone.rstrip(b"\0")) + _AHEAD  # what follows may be there to fill
+        with native.lent(alone) as address:
+            heed(native.library().darkroom_webp_whole(address, plain, len(alone) - _AHEAD))
+
+
+def _chunks(data: mmap, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Each chunk's kind, and where its content begins and ends."""
+    while at + 8 <= end:
+        kind, start, length = data[at : at + 4], at + 8, int.from_bytes(data[at + 4 : at + 8], "little")
+        yield kind, start, min(start + length, end)
+        at = start + length + (length & 1)
+
+
+def _coded(data: mmap) -> Iterator[tuple[bytes, int, int]]:
+    """The chunks that hold pixels, those of frames among them."""
+    for kind, start, end in _chunks(data, 12, 8 + int.from_bytes(data[4:8], "little")):
+        for inner in _chunks(data, start + _FRAME_HEAD, end) if kind == b"ANMF" else ((kind, start, end),):
+            if inner[0] in _PIXELS:
+                yield inner
 
 
 def _size(data: mmap) -> tuple[int, int] | None:

@@ -66,8 +66,10 @@ def _loaded(path: Path) -> ctypes.CDLL:
     loaded.darkroom_cosines.restype = ctypes.c_int32
     loaded.darkroom_jpeg_marker.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
     loaded.darkroom_jpeg_marker.restype = ctypes.c_size_t
-    loaded.darkroom_tiff_hear.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    loaded.darkroom_tiff_hear.restype = ctypes.c_int32
+    loaded.darkroom_tiff_whole.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    loaded.darkroom_webp_whole.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+    for name in ("darkroom_tiff_whole", "darkroom_webp_whole"):
+        getattr(loaded, name).restype = ctypes.c_int32
     for name in ("darkroom_jpeg_digest", "darkroom_jpeg_vectors"):
         getattr(loaded, name).restype = ctypes.c_char_p
     return loaded

@@ -37,6 +37,8 @@ enum { DONE = 0, BROKEN = 1, NO_MEMORY = 2, FOREIGN = 3 };
 enum { WEIGHT_BITS = 14, LINE_BITS = 6, SAMPLE_BITS = 8, COLOUR_BITS = 13 };
 /* So many lines are made at a time: a vector has a lane for each. */
 enum { BLOCK = 8, ROOM = 64 };
+/* More bytes than libjpeg reads ahead (8). */
+enum { AHEAD = 16 };
 #define LANCZOS 3.0
 
 /* A part of the file that is read; the rest is passed over. */
@@ -51,6 +53,7 @@ typedef struct {
     uint64_t span_count;
     int32_t width, height, components; /* as the caller has read them */
     int32_t denominator;               /* 1, 2, 4 or 8: libjpeg's own reduction, before ours */
+    int32_t holes;                     /* whether the coded data have zeros that a download may have left */
     int32_t out_width, out_height;
     uint8_t *out; /* rows without gaps: a byte a pixel of one component, four of others */
     int32_t status;
@@ -68,6 +71,7 @@ typedef struct {
     struct jpeg_source_mgr base;
     const Order *order;
     uint64_t next;
+    const uint8_t *start; /* of the part that is being read */
 } Source;
 
 /* For each sample that is made: which ones it is made of, and how much of each. */
@@ -98,15 +102,27 @@ static void on_error(j_common_ptr common) {
     longjmp(errors->escape, 1);
 }
 
+/* How many of the bytes are not zero that were passed over up to here: these may be there to fill. */
+static int left(j_decompress_ptr info, int passed) {
+    const Source *source = (const Source *)info->src;
+    const uint8_t *to = source->base.next_input_byte;
+    const uint8_t *from = to - source->start > passed ? to - passed : source->start;
+    int count = 0;
+    for (; from < to; from++) count += *from != 0;
+    return count;
+}
+
 /* Warnings do not end the work: a bit that fell over in coded data is no reason to refuse a photo. Blocks that are
- * missing before the end marker, real or put there by `on_empty`, are told to the caller; and before any other, where no
- * restart and no later scan brings what comes after it. */
+ * missing before a marker, the end's that `on_empty` puts there included, are told to the caller, and so is another
+ * restart than that which is due: what lies between the two is gone. Data that are left before a marker are nothing
+ * rare, but behind a hole they tell that it was none of the picture's. */
 static void on_message(j_common_ptr common, int level) {
-    Errors *errors = (Errors *)common->err;
-    j_decompress_ptr info = (j_decompress_ptr)common;
-    if (level < 0 && common->err->msg_code == JWRN_HIT_MARKER &&
-        (info->unread_marker == JPEG_EOI || (!info->restart_interval && !info->progressive_mode)))
-        errors->order->missing = 1;
+    Order *order = ((Errors *)common->err)->order;
+    const int code = common->err->msg_code;
+    if (level >= 0) return;
+    if (code == JWRN_HIT_MARKER || code == JWRN_MUST_RESYNC) order->missing = 1;
+    if (code == JWRN_EXTRANEOUS_DATA && order->holes)
+        order->missing |= left((j_decompress_ptr)common, common->err->msg_parm.i[0]) > AHEAD;
 }
 
 static void nothing(j_decompress_ptr info) { (void)info; }
@@ -118,12 +134,12 @@ static boolean on_empty(j_decompress_ptr info) {
     while (source->next < order->span_count) {
         Span span = order->spans[source->next++];
         if (span.end > span.start) {
-            source->base.next_input_byte = order->file + span.start;
+            source->start = source->base.next_input_byte = order->file + span.start;
             source->base.bytes_in_buffer = (size_t)(span.end - span.start);
             return TRUE;
         }
     }
-    source->base.next_input_byte = end;
+    source->start = source->base.next_input_byte = end;
     source->base.bytes_in_buffer = sizeof end;
     return TRUE;
 }
@@ -545,7 +561,7 @@ static void make(j_decompress_ptr info, const Order *order, Plane *planes, int32
 
 /* An eighth of a flawless file; 0 where libjpeg is to do it. */
 static int make_eighth(j_decompress_ptr info, const Order *order, Plane *planes) {
-    if (order->denominator != 8 || order->span_count != 1 || !darkroom_eighth_knows(info)) return 0;
+    if (order->denominator != 8 || order->span_count != 1 || order->holes || !darkroom_eighth_knows(info)) return 0;
     Eighth to[4];
     prepare(info, order, planes, 1);
     for (int32_t n = 0; n < info->num_components; n++) to[n] = (Eighth){planes[n].ring, (size_t)planes[n].bytes};
@@ -575,6 +591,7 @@ static void work(j_decompress_ptr info, Order *order) {
         jpeg_start_decompress(info);
         prepare(info, order, planes, 0);
         make(info, order, planes, 0);
+        if (order->holes) jpeg_finish_decompress(info); /* for what is left */
     }
     order->status = DONE;
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import zlib
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -108,6 +110,64 @@ def test_a_hole_that_a_download_left_is_found(format_: str, percent: int) -> Non
     content = encoded(large, format_, quality=95)
     kept = content[: len(content) * percent // 100]
     assert refused(kept + bytes(len(content) - len(kept))) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize(
+    ("format_", "options"),
+    [
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("JPEG", {"restart_marker_blocks": 8}),
+        ("PNG", {}),
+        ("GIF", {}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("AVIF", {}),
+        ("HEIF", {}),
+        ("HEIF", {"tile_size": 256}),
+    ],
+)
+@pytest.mark.parametrize("percent", [25, 50, 75])
+def test_a_hole_in_the_middle_is_found(format_: str, options: dict[str, Any], percent: int) -> None:
+    content = encoded(Image.effect_noise((600, 400), 80).convert("RGB"), format_, quality=95, **options)
+    at = len(content) * percent // 100
+    assert refused(content[:at] + bytes(4096) + content[at + 4096 :]) in {Reason.TRUNCATED, Reason.NOT_AN_IMAGE}
+
+
+@pytest.mark.parametrize(("lossless", "size"), [(False, 300), (False, 1000), (True, 1000)])
+def test_a_small_hole_in_a_webp_is_found_though_libwebp_takes_any_bytes_for_pixels(lossless: bool, size: int) -> None:
+    content = encoded(NOISE, "WEBP", lossless=lossless, quality=90)
+    for percent in (30, 50, 70):
+        at = len(content) * percent // 100
+        assert refused(content[:at] + bytes(size) + content[at + size :]) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("gone", ["an interval", "the end of one"])
+def test_what_is_gone_between_two_restarts_of_a_jpeg_is_found(gone: str) -> None:
+    jpeg = encoded(NOISE, "JPEG", restart_marker_blocks=5)
+    first, second = jpeg.index(b"\xff\xd2"), jpeg.index(b"\xff\xd3")
+    start = first if gone == "an interval" else (first + second) // 2
+    assert refused(jpeg[:start] + jpeg[second:]) is Reason.TRUNCATED
+
+
+def test_a_scan_of_a_progressive_jpeg_that_ends_early_is_found() -> None:
+    jpeg = encoded(NOISE, "JPEG", progressive=True)
+    scans = [at for at in range(len(jpeg) - 1) if jpeg[at : at + 2] == b"\xff\xda"]
+    for start, end in pairwise(scans[:3]):
+        tables = jpeg.find(b"\xff\xc4", start, end)  # those of the next scan
+        stop = end if tables < 0 else tables
+        assert refused(jpeg[: (start + stop) // 2] + jpeg[stop:]) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 8}])
+def test_a_jpeg_whose_data_are_zeros_where_it_is_plain_is_whole(options: dict[str, Any]) -> None:
+    picture = Image.new("L", (1200, 900), 200)
+    picture.paste(NOISE.convert("L"), (300, 300))
+    jpeg = encoded(picture, "JPEG", optimize=True, **options)
+    assert options or bytes(32) in jpeg
+    assert psnr(made(jpeg), picture.convert("RGB")) > 30
+    filled = jpeg[:-2] + bytes(500) + jpeg[-2:]  # up to the end marker
+    assert psnr(made(filled), made(jpeg)) == 99.0
 
 
 @pytest.mark.parametrize("compression", ["tiff_ccitt", "group4"])

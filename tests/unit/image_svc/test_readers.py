@@ -7,6 +7,7 @@ import mmap
 import struct
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -42,6 +43,31 @@ def test_a_webp_that_ends_in_one_colour_is_whole_though_it_ends_in_zeros(method:
     if method == 4:
         assert content.endswith(bytes(64))
     assert psnr(made(content), page) > 30
+
+
+@pytest.mark.parametrize("place", [(0, 0), (900, 700)])
+@pytest.mark.parametrize("options", [{"lossless": True}, {"quality": 100}, {"quality": 100, "alpha": 0}])
+def test_a_webp_with_a_large_plain_area_is_whole_though_its_data_are_zeros(
+    place: tuple[int, int], options: dict[str, Any]
+) -> None:
+    """As the fastest method writes it, up to a bit a pixel."""
+    picture = Image.new("RGB", (1500, 1200), "white")
+    picture.paste(Image.effect_noise((300, 300), 90).convert("RGB"), place)
+    if "alpha" in options:
+        picture.putalpha(200)
+    content = encoded(picture, "WEBP", method=0, **{name: options[name] for name in options if name != "alpha"})
+    assert bytes(300) in content
+    assert psnr(made(content), picture.convert("RGB")) > 25
+
+
+def test_zeros_behind_the_pixels_of_a_webp_fill_its_chunk() -> None:
+    content = encoded(drawn((300, 200)), "WEBP")
+    padded = b"RIFF%bWEBPVP8 %b" % (
+        (len(content) - 8 + 500).to_bytes(4, "little"),
+        (len(content) - 20 + 500).to_bytes(4, "little"),
+    )
+    assert content[8:16] == b"WEBPVP8 "
+    assert psnr(made(padded + content[20:] + bytes(500)), made(content)) > 90
 
 
 def test_a_moving_webp_whose_frames_end_in_one_colour_is_whole() -> None:
