@@ -188,7 +188,7 @@ def _variables() -> dict[str, str]:
 
 
 def _native_key() -> str:
-    """What the library depends on that reduces JPEGs."""
+    """What the library of our own C depends on."""
     return _digest(" ".join(map(str, native.command(_NATIVE, _vectors(), native.library(_NATIVE)))))
 
 

@@ -1,9 +1,9 @@
-"""`python -m tests.fuzz.reducer`: mutated JPEGs through the project's own C, built with the compiler's sanitizers.
+"""`python -m tests.fuzz.reducer`: mutated files through the project's own C, built with the compiler's sanitizers.
 
-Each goes through two builds, with vectors and without, to a size of its own and back into a file: both must come to the
-same verdict, the same pixels and the same file, which is Pillow's, and neither may touch memory that is not its own or
-compute what C leaves undefined. Where our own decoder of an eighth does the work, libjpeg must have come to the same
-verdict.
+Each goes through two builds, with vectors and without: a JPEG to a size of its own and back into a file, a TIFF or WebP
+to whether all of its pixels are there. Both must come to the same verdict, the same pixels and the same file, which is
+Pillow's, and neither may touch memory that is not its own or compute what C leaves undefined. Where our own decoder of
+an eighth does the work, libjpeg must have come to the same verdict.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from PIL import Image
 
 from deploy.setup import native as compiler
 from deploy.setup import system
-from image_svc.pipeline import headers, jpeg, native
+from image_svc.pipeline import decode, headers, jpeg, native
+from image_svc.pipeline.headers import tiff, webp
 from image_svc.pipeline.headers.header import Span
 from image_svc.pipeline.types import Format, Rejected
 from image_svc.sandbox import SandboxLimits
@@ -38,11 +39,13 @@ _SOURCES: Final = native.LIBRARY.parent
 _SANITIZERS: Final = ("-Werror", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 # Python frees little before its end, and memory may run out, as it may in a child.
 _OPTIONS: Final = {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
+# What tells of formats whose decoders show what there is.
+_LOOKS: Final = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_pixels}
 _MOST_PIXELS: Final = 2_000_000  # of a picture that a lying header announces: more only take longer
 
 
 def library(folder: Path, name: str, *flags: str) -> Path:
-    """The reducer, built anew with other flags."""
+    """The library, built anew with other flags."""
     target = folder / f"{name}.so"
     variables = os.environ | system.search_paths()
     subprocess.run(list(map(str, compiler.command(_SOURCES, flags, target))), check=True, env=variables)
@@ -68,6 +71,22 @@ def verdict(content: bytes, size: Sequence[float]) -> tuple[str, bytes]:
             return "READY", picture.tobytes() + written(picture if picture.mode == "L" else picture.convert("RGB"))
         except Rejected as refusal:
             return refusal.reason.value, b""
+
+
+def whole(content: bytes) -> str:
+    """Whether all pixels of a TIFF or WebP are there, or for what reason it is refused."""
+    with mmap.mmap(-1, len(content)) as data:
+        data.write(content)
+        try:
+            opened = decode.open_file(data, None, caps(SandboxLimits()))
+            if opened.format not in _LOOKS:  # it has become another's
+                return opened.format.value
+            if opened.picture.width * opened.picture.height > _MOST_PIXELS:
+                return "large"
+            _LOOKS[opened.format](data)
+        except Rejected as refusal:
+            return refusal.reason.value
+    return "whole"
 
 
 def written(picture: Image.Image, quality: int = 80) -> bytes:
@@ -111,6 +130,13 @@ def tried(count: int, seed: int, builds: Sequence[Path]) -> Counter[str]:
         with by_libjpeg_alone():
             assert verdict(content, size)[0] == verdicts[0][0], f"libjpeg disagrees on file {number} of seed {seed}"
         found[verdicts[0][0]] += 1
+        content = mutation.mutated(random_, random_.choice(list(_LOOKS)).name, seeds) or b"\0"
+        looks = set()
+        for build in builds:
+            native.LIBRARY = build  # type: ignore[misc]  # as above
+            looks.add(whole(content))
+        assert len(looks) == 1, f"builds disagree on the TIFF or WebP beside file {number} of seed {seed}"
+        found[looks.pop()] += 1
     return found
 
 

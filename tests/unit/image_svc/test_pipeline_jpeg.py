@@ -224,6 +224,7 @@ def test_the_library_does_not_read_or_write_what_is_not_its_own_and_needs_no_vec
     """The short form of what `make fuzz-imaging` begins with."""
     verdicts = reducer.run(300, seed=random.Random(11).randrange(1000))
     assert "READY" in verdicts
+    assert "whole" in verdicts
     assert "truncated" in verdicts
 
 
