@@ -20,8 +20,6 @@ _MOST_PARTS: Final = 16_384
 _MOST_UNITS: Final = 16_384
 # What a picture cannot be without: its description and its coded pixels.
 _NEEDED: Final = frozenset({b"meta", b"moov", b"mdat"})
-
-
 _HEVC, _AV1 = b"hvc1", b"av01"
 # Of references: from a picture to its tiles.
 _TILES: Final = b"dimg"

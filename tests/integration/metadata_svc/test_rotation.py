@@ -22,7 +22,7 @@ from darkroom.metadata.v1 import metadata_pb2 as pb
 
 from deploy.local import postgres as server
 from metadata_svc.adapters.credentials import LoginError, SecretLogins
-from metadata_svc.adapters.database import Database, PoolOptions, connected
+from metadata_svc.adapters.database import Database, connected
 from metadata_svc.app import Parts, assemble
 from runtime import aws
 from runtime.aws import AwsSettings
@@ -262,15 +262,7 @@ async def test_rotations_under_load_fail_no_call(place: Place) -> None:
     assert users == {f"darkroom_{role}{end}" for role in ROLES[1:] for end in ("", rotation.CLONE)}
 
 
-OPTIONS = PoolOptions(
-    size=1,
-    acquire_timeout=10,
-    connect_timeout=3,
-    statement_timeout=10,
-    idle_seconds=60,
-    retry_after=1.5,
-    ssl="disable",
-)
+OPTIONS = settings_for_tests().pool(1)
 
 
 async def ended(database: Database, superuser: asyncpg.Connection) -> None:
