@@ -15,7 +15,8 @@ from PIL.WebPImagePlugin import WebPImageFile
 from pillow_avif import AvifImagePlugin
 from pillow_heif.as_plugin import HeifImageFile
 
-from image_svc.pipeline import jpeg, readers, spaces
+from image_svc.pipeline import blocks, jpeg, readers, spaces
+from image_svc.pipeline import webp as still_webp
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
@@ -32,8 +33,8 @@ pillow_heif.options.DECODE_THREADS = 1
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 # The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess). Of a JPEG
-# Pillow sees nothing: `headers/jpeg.py` has read what stands before the pixels, and these are `jpeg.reduced`'s. That of
-# TIFF is told what `headers/tiff.py` has read.
+# and of a still WebP Pillow sees nothing: `headers/` have read what stands before the pixels, and these are
+# `jpeg.reduced`'s and `webp.decoded`'s. That of TIFF is told what `headers/tiff.py` has read.
 _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
     Format.PNG: readers.PngReader,
     Format.WEBP: WebPImageFile,
@@ -54,15 +55,13 @@ _TURNS: Final = {
 # Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
 _CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
 # And where a header says that pixels may be missing of which the decoder will not tell.
-_LENIENT: Final[dict[Format, Callable[[mmap], None]]] = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_pixels}
+_LENIENT: Final[dict[Format, Callable[[mmap], None]]] = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_frame}
 # How an animation is taken apart whose frames are laid over each other here.
 _LAID: Final[dict[Format, Callable[[mmap], Iterator[Frame]]]] = {Format.GIF: gif.frames, Format.PNG: png.frames}
 # Pixels of the largest frame of an animation that is kept moving, or of a frame that reaches beyond it.
 LARGEST_FRAME: Final = 8_000_000
 # What Pillow and libheif say of pixels that are well, but not for them.
 _OTHER_KINDS: Final = ("unknown pixel mode", "compression format has not been built in", "primary item")
-# Our own parser has read their notes.
-_NOTED: Final = frozenset({Format.JPEG, Format.PNG})
 _LYING: Final = frozenset({5, 6, 7, 8})  # width and height change places
 
 
@@ -133,8 +132,8 @@ def open_file(data: mmap, announced_content_type: str | None, caps: Caps) -> Ope
 
 def _picture(data: mmap, format_: Format, header: Header) -> Image.Image:
     """An image that has no pixels yet."""
-    if format_ is Format.JPEG:
-        return jpeg.announced(header)
+    if header.size is not None and header.mode is not None:
+        return blocks.announced(header.mode, header.size)
     picture: Image.Image = _guarded(
         lambda: readers.TiffReader(data, header) if format_ is Format.TIFF else _OPENERS[format_](data)
     )
@@ -148,7 +147,7 @@ def _orientation(format_: Format, header: Header, picture: Image.Image) -> int:
     if format_ is Format.TIFF:
         return header.orientation
     # Not by Pillow's `getexif`: of a PNG it would decode all pixels first, and it takes a note in XMP for an order.
-    return exif.orientation((header.exif if format_ in _NOTED else picture.info.get("exif")) or b"")
+    return exif.orientation(header.exif if header.exif is not None else picture.info.get("exif") or b"")
 
 
 def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.Image:
@@ -174,6 +173,8 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     caps.check_pixels(*full, needs)
     if shrunk:
         return jpeg.reduced(opened.data, opened.header, least)
+    if opened.header.mode is not None:
+        return still_webp.decoded(opened.data, opened.header)
     _check_tiles(picture)
     if opened.format is Format.PNG and png.interlaced(opened.data):
         _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last
@@ -222,6 +223,8 @@ def frames(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
         return
     reader = _reopened(opened)
     for number in range(opened.frames):
+        if number and opened.format is Format.WEBP:  # `pixels` has checked the first one
+            webp.check_frame(opened.data, number)
         yield _frame(reader, number)
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from mmap import mmap
 from typing import Final
 
-from PIL import Image, _imaging
+from PIL import Image
 
-from image_svc.pipeline import native
+from image_svc.pipeline import blocks, native
 from image_svc.pipeline.geometry import Size
 from image_svc.pipeline.headers.header import Header, Span, malformed, truncated
 
@@ -23,7 +23,7 @@ _WAY_LEFT: Final = {8: 1.7, 4: 1.4, 2: 1.4}
 # And of colours that are stored coarser than the luminance, there must be so many samples for a pixel that is wanted.
 _COLOURS_LEFT: Final = 0.9
 _DETAILS_END: Final = 8
-_MODES: Final = {1: "L", 3: "RGB", 4: "CMYK"}
+_COMPONENTS: Final = {"L": 1, "RGB": 3, "CMYK": 4}
 
 
 class _Span(ctypes.Structure):
@@ -71,31 +71,6 @@ class _Picture(ctypes.Structure):
 
 
 _WRITTEN, _FAILED, _NO_ROOM, _NOT_WRITTEN = range(4)
-_COMPONENTS: Final = {"L": 1, "RGB": 3}
-
-
-class _Array(ctypes.Structure):
-    """The start of `ArrowArray` (Arrow's C data interface): how Pillow lends an image's memory."""
-
-    _fields_ = (
-        ("length", ctypes.c_int64),
-        ("null_count", ctypes.c_int64),
-        ("offset", ctypes.c_int64),
-        ("buffer_count", ctypes.c_int64),
-        ("child_count", ctypes.c_int64),
-        ("buffers", ctypes.POINTER(ctypes.c_void_p)),
-        ("children", ctypes.POINTER(ctypes.c_void_p)),
-    )
-
-
-def announced(header: Header) -> Image.Image:
-    """The stored picture's size and mode, as an image that has no pixels yet."""
-    if header.size is None or header.components is None:
-        raise ValueError("the header is not that of a JPEG")
-    picture = Image.Image()
-    picture._size = header.size
-    picture._mode = _MODES[header.components]
-    return picture
 
 
 def reduced(data: mmap, header: Header, size: Size) -> Image.Image:
@@ -104,11 +79,11 @@ def reduced(data: mmap, header: Header, size: Size) -> Image.Image:
     Each component is reduced by a Lanczos filter from its own samples while it is decoded. Raises `Rejected`, and
     MemoryError.
     """
-    if header.size is None or header.components is None:
+    if header.size is None or header.mode is None:
         raise ValueError("the header is not that of a JPEG")
     denominator = _denominator(header, size)
     spans = _without(header.details if denominator == _DETAILS_END else (), len(data))
-    picture = Image.Image()._new(_imaging.new_block(_MODES[header.components], size))
+    picture = blocks.blank(header.mode, size)
     with native.lent(data) as file:
         order = _Order(
             file=file,
@@ -116,16 +91,14 @@ def reduced(data: mmap, header: Header, size: Size) -> Image.Image:
             span_count=len(spans),
             width=header.size[0],
             height=header.size[1],
-            components=header.components,
+            components=_COMPONENTS[header.mode],
             denominator=denominator,
             holes=header.forgiven,
             out_width=size[0],
             out_height=size[1],
         )
-        schema, array = picture.__arrow_c_array__()
-        order.out = _address(array)
-        native.library().darkroom_jpeg_reduce(ctypes.byref(order))
-        del schema, array  # they hold the picture's memory until here
+        with blocks.lent(picture) as order.out:
+            native.library().darkroom_jpeg_reduce(ctypes.byref(order))
     if order.status == _NO_MEMORY:
         raise MemoryError
     if order.status == _FOREIGN:
@@ -143,35 +116,21 @@ def write(picture: Image.Image, quality: int, sink: int) -> None:
 
     The bytes are Pillow's with `optimize`, which takes 16. Raises OSError, and MemoryError.
     """
-    lent, picture = _lent_pixels(picture)
     order = _Picture(
-        pixels=_address(lent[1]),
         width=picture.width,
         height=picture.height,
         components=_COMPONENTS[picture.mode],
         quality=quality,
         sink=sink,
     )
-    native.library().darkroom_jpeg_write(ctypes.byref(order))
-    del lent  # it holds the picture's memory until here
+    with blocks.lent(picture) as order.pixels:
+        native.library().darkroom_jpeg_write(ctypes.byref(order))
     if order.status == _NO_ROOM:
         raise MemoryError
     if order.status == _NOT_WRITTEN:
         raise OSError(order.error, os.strerror(order.error))
     if order.status != _WRITTEN:
         raise ValueError(f"libjpeg does not write it: {order.message.decode(errors='replace')}")
-
-
-def _lent_pixels(picture: Image.Image) -> tuple[tuple[object, object], Image.Image]:
-    """The capsules by which Pillow lends a picture's memory, and the picture they belong to: where it lies in several
-    pieces (from 16 MiB on), a copy in one.
-    """
-    try:
-        return picture.__arrow_c_array__(), picture
-    except ValueError:
-        whole = Image.Image()._new(_imaging.new_block(picture.mode, picture.size))
-        whole.paste(picture)
-        return whole.__arrow_c_array__(), whole
 
 
 def _denominator(header: Header, size: Size) -> int:
@@ -189,14 +148,3 @@ def _without(spans: Sequence[Span], size: int) -> list[Span]:
     """What is left of a file without these parts, which are in order and apart."""
     edges = [0, *(edge for span in spans for edge in span), size]
     return list(zip(edges[::2], edges[1::2], strict=True))
-
-
-def _address(capsule: object) -> int:
-    """Where the pixels lie that a capsule of Arrow's speaks of."""
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
-    array = ctypes.cast(get(capsule, b"arrow_array"), ctypes.POINTER(_Array)).contents
-    nested = array.children[0] if array.child_count else None  # four samples a pixel, or one
-    if nested is not None:
-        array = ctypes.cast(nested, ctypes.POINTER(_Array)).contents
-    return int(array.buffers[1] or 0)

@@ -29,9 +29,9 @@ _CONVERTED: Final = {
     "LAB": 4,
 }
 _TRANSPARENT: Final = 8
-# What the decoder holds: WebP's canvas, the one before and the frame as bytes; a GIF's frame being composed; planes of
-# up to 16 bits and the interleaved copy of the video codecs; a TIFF's strip, which may be all of it.
-_DECODER: Final = {Format.WEBP: 12, Format.GIF: 4, Format.AVIF: 10, Format.HEIF: 10, Format.TIFF: 4}
+# What the decoder holds: a GIF's frame being composed; planes of up to 16 bits and the interleaved copy of the video
+# codecs; a TIFF's strip, which may be all of it.
+_DECODER: Final = {Format.GIF: 4, Format.AVIF: 10, Format.HEIF: 10, Format.TIFF: 4}
 # How often the file itself lies in memory: mapped, and for some decoders read as well.
 _FILES: Final = {Format.JPEG: 1, Format.PNG: 1, Format.GIF: 1}
 _FILES_OTHERWISE: Final = 2

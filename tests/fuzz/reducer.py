@@ -40,7 +40,7 @@ _SANITIZERS: Final = ("-Werror", "-O1", "-g", "-fsanitize=address,undefined", "-
 # Python frees little before its end, and memory may run out, as it may in a child.
 _OPTIONS: Final = {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
 # What tells of formats whose decoders show what there is.
-_LOOKS: Final = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_pixels}
+_LOOKS: Final = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_frame}
 _MOST_PIXELS: Final = 2_000_000  # of a picture that a lying header announces: more only take longer
 
 

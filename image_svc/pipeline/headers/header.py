@@ -43,23 +43,25 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file announces. `size` is set where the parser reads it; `stored_bytes_per_pixel` is what the decoder must
+    """What a file announces. `size` is set where the parser reads it, `mode` (Pillow's) where no reader of Pillow's
 
-    hold of the whole picture beside its pixels (the coefficients of a JPEG in several scans). `details` are where the
+    does; `stored_bytes_per_pixel` is what the decoder must hold of the whole picture beside its pixels (the
+    coefficients of a JPEG in several scans). `coded` is where the pixels of a still WebP lie; `details` are where the
     scans lie of which a JPEG shows nothing at an eighth of its size, `coarsest` for how many pixels a sample of it
     stands, across and down, where libjpeg shrinks it. `color` are code points of ITU-T H.273 for colour primaries and
     transfer. In an `inverted` picture the largest grey is black, and its decoder does not know; of one that is
-    `forgiven` the decoder may show what there is and not say that pixels are missing. `exif` is a JPEG's or a PNG's,
-    wherever it stands, `profile` (ICC) a JPEG's. Of a HEIC or AVIF only what lies in `crop` is to be shown: left, top,
-    right and bottom, before it is turned. Of a TIFF, `tags` are those that bear on its pixels, each with its type and
-    its values as they lie in the file, `place` is where its directory stands, and `orientation` how it is turned.
-    `loop` is how often an animation of a PNG is shown, 0 for without end.
+    `forgiven` the decoder may show what there is and not say that pixels are missing. `exif` is a JPEG's, a PNG's or a
+    still WebP's, wherever it stands, `profile` (ICC) a JPEG's or a still WebP's. Of a HEIC or AVIF only what lies in
+    `crop` is to be shown: left, top, right and bottom, before it is turned. Of a TIFF, `tags` are those that bear on
+    its pixels, each with its type and its values as they lie in the file, `place` is where its directory stands, and
+    `orientation` how it is turned. `loop` is how often an animation of a PNG is shown, 0 for without end.
     """
 
     frames: int = 1
     size: tuple[int, int] | None = None
-    components: int | None = None
+    mode: str | None = None
     stored_bytes_per_pixel: float = 0.0
+    coded: Span = (0, 0)
     details: tuple[Span, ...] = ()
     coarsest: tuple[float, float] = (1.0, 1.0)
     color: tuple[int, int] | None = None
@@ -92,14 +94,18 @@ def hole(data: mmap, start: int, end: int) -> int:
     return data.find(_HOLE, start, end)
 
 
+def malformed(what: str) -> Rejected:
+    """The verdict on a file that starts like an image and is none."""
+    return Rejected(Reason.NOT_AN_IMAGE, f"The file starts like an image, but {what}.")
+
+
 def heed(said: int) -> None:
-    """Raises `Rejected` where pixels are missing by what `native/whole.c` says, and MemoryError."""
+    """Raises `Rejected` or MemoryError where a source of `native/` says that a picture cannot be had as it was sent."""
     if said == 1:
         raise damaged()
     if said == 2:
         raise MemoryError
-
-
-def malformed(what: str) -> Rejected:
-    """The verdict on a file that starts like an image and is none."""
-    return Rejected(Reason.NOT_AN_IMAGE, f"The file starts like an image, but {what}.")
+    if said == 3:
+        raise malformed("cannot be decoded")
+    if said == 4:
+        raise truncated()

@@ -37,6 +37,7 @@ _HOLE: Final = bytes(32)
 _MOST_FILLED: Final = 64
 _NOT_ZERO: Final = re.compile(rb"[^\0]")
 _ALL_COEFFICIENTS: Final = (1 << 64) - 1
+_MODES: Final = {1: "L", 3: "RGB", 4: "CMYK"}  # by components
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
     one = len(scans) == 1 and not frame.progressive and len(scans[0].components) == len(frame.components)
     return Header(
         size=frame.size,
-        components=len(frame.components),
+        mode=_MODES[len(frame.components)],
         forgiven=_holed(data, marks[scans[0].mark], marks[-1] if end is None else end),
         # Decoded row by row, there are no coefficients to keep.
         stored_bytes_per_pixel=0.0 if one else frame.samples * _COEFFICIENT_BYTES,
@@ -210,7 +211,7 @@ def _frame(marker: int, segment: bytes) -> _Frame:
     if segment[0] != 8:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, f"JPEG with {segment[0]} bits a sample is not accepted.")
     height, width, components = int.from_bytes(segment[1:3], "big"), int.from_bytes(segment[3:5], "big"), segment[5]
-    if components not in {1, 3, 4}:
+    if components not in _MODES:
         raise Rejected(Reason.UNSUPPORTED_FORMAT, f"JPEG with {components} components is not accepted.")
     if not width or not height:
         raise malformed("its dimensions are zero")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Reason, Rejected
 from tests.support import hostile, mutation, rasters
 from tests.support.developing import EXACT, drawn, encoded, made, psnr, refused, run
@@ -140,6 +141,30 @@ def test_a_small_hole_in_a_webp_is_found_though_libwebp_takes_any_bytes_for_pixe
     for percent in (30, 50, 70):
         at = len(content) * percent // 100
         assert refused(content[:at] + bytes(size) + content[at + size :]) is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("moving", [False, True])
+def test_a_flipped_bit_in_a_lossy_webp_is_found_by_the_data_that_are_left_or_missing(moving: bool) -> None:
+    frames = {"save_all": True, "append_images": [NOISE.rotate(180)], "duration": 60} if moving else {}
+    content = encoded(NOISE, "WEBP", quality=85, **frames)
+    whole, start = made(content), content.index(b"VP8 ") + 30
+    random_, unseen = random.Random(5), 0
+    for _ in range(150):
+        flipped = bytearray(content)
+        flipped[random_.randrange(start, start + 8000)] ^= 1 << random_.randrange(8)
+        ours = made_if_whole(bytes(flipped))
+        unseen += ours is not None and psnr(ours, whole) < 40
+    assert unseen <= 3
+
+
+def test_a_flipped_bit_in_a_later_frame_of_a_webp_is_found_where_it_is_shown() -> None:
+    content = encoded(NOISE, "WEBP", quality=85, save_all=True, append_images=[NOISE.rotate(180)], duration=60)
+    flipped = bytearray(content)
+    flipped[len(content) * 3 // 4] ^= 4
+    assert psnr(made(bytes(flipped)), made(content)) == 99.0
+    with pytest.raises(Rejected) as refusal:
+        run(bytes(flipped), Preset(name="moving", width=4096, height=4096, format="webp", animated=True))
+    assert refusal.value.reason is Reason.TRUNCATED
 
 
 @pytest.mark.parametrize("gone", ["an interval", "the end of one"])

@@ -1,6 +1,10 @@
-/* Whether a file has all of its pixels, where the library that decodes them does not say.
+/* Whether a TIFF has all of its pixels, where libtiff does not say.
  *
- * Plain C behind `pipeline/headers/`, without Python. One thread at a time: libtiff's handlers are the process's.
+ * Of codes that cannot be and of data that end too early it only warns where pixels are coded as in a fax (CCITT) or lie
+ * in JPEGs, and shows what there is; Pillow turns the warnings off. So all strips or tiles are decoded once more, one at
+ * a time into the same memory, for what is said.
+ *
+ * Plain C behind `pipeline/headers/tiff.py`, without Python. One thread at a time: libtiff's handlers are the process's.
  */
 
 #include <stdarg.h>
@@ -10,17 +14,9 @@
 #include <string.h>
 
 #include <tiffio.h>
-#include <webp/decode.h>
 
-/* What becomes of it; as `header.heed` has it. What cannot be read at all is left to the one who decodes it. */
+/* As `header.heed` has them. What cannot be read at all is left to the one who decodes it. */
 enum { WHOLE = 0, DAMAGED = 1, NO_MEMORY = 2 };
-
-/* ---- TIFF --------------------------------------------------------------------------------------------------------
- *
- * Of codes that cannot be and of data that end too early libtiff only warns where pixels are coded as in a fax (CCITT)
- * or lie in JPEGs, and shows what there is; Pillow turns the warnings off. So all strips or tiles are decoded once
- * more, one at a time into the same memory, for what is said.
- */
 
 typedef struct {
     const uint8_t *bytes;
@@ -133,33 +129,4 @@ int32_t darkroom_tiff_whole(const void *bytes, size_t size)
     TIFFSetErrorHandler(errors);
     TIFFSetWarningHandler(warnings);
     return said;
-}
-
-/* ---- WebP --------------------------------------------------------------------------------------------------------
- *
- * libwebp takes any bytes for pixels, zeros that a download left among them. But what follows a hole is then read at
- * the wrong place, and a picture that needs less than all of its data has one.
- */
-
-/* Of a picture alone in its file: does it need its first `plain` bytes, but not more than the first `almost`? */
-int32_t darkroom_webp_whole(const void *bytes, size_t plain, size_t almost)
-{
-    WebPDecoderConfig config;
-    WebPBitstreamFeatures features;
-    if (!WebPInitDecoderConfig(&config) || WebPGetFeatures(bytes, almost, &features) != VP8_STATUS_OK)
-        return WHOLE;
-    config.output.colorspace = features.format == 2 ? MODE_RGBA : MODE_YUV; /* lossless, lossy: as it is stored */
-    config.options.bypass_filtering = 1;
-    WebPIDecoder *decoder = WebPIDecode(NULL, 0, &config);
-    if (decoder == NULL)
-        return NO_MEMORY;
-    VP8StatusCode status = plain < almost ? WebPIUpdate(decoder, bytes, plain) : VP8_STATUS_SUSPENDED;
-    int32_t said = WHOLE;
-    if (status == VP8_STATUS_SUSPENDED) {
-        status = WebPIUpdate(decoder, bytes, almost);
-        said = status == VP8_STATUS_OK ? DAMAGED : WHOLE;
-    }
-    WebPIDelete(decoder);
-    WebPFreeDecBuffer(&config.output);
-    return status == VP8_STATUS_OUT_OF_MEMORY ? NO_MEMORY : said;
 }
