@@ -12,7 +12,7 @@ from PIL import Image
 
 from image_svc.pipeline import blocks, native
 from image_svc.pipeline.geometry import Size
-from image_svc.pipeline.headers.header import Header, Span, malformed, truncated
+from image_svc.pipeline.headers.header import Header, Span, damaged, malformed, truncated
 
 _MESSAGE_BYTES: Final = 200  # JMSG_LENGTH_MAX of jpeglib.h
 # libjpeg can leave out what a half, a quarter or an eighth of the size does not show: it gives means of so many
@@ -52,6 +52,7 @@ class _Order(ctypes.Structure):
 
 
 _DONE, _BROKEN, _NO_MEMORY, _FOREIGN = range(4)
+_BLOCKS: Final = 1
 
 
 class _Picture(ctypes.Structure):
@@ -106,7 +107,7 @@ def reduced(data: mmap, header: Header, size: Size) -> Image.Image:
     if order.status != _DONE:
         raise malformed(f"cannot be decoded: {order.message.decode(errors='replace')}")
     if order.missing:
-        raise truncated()
+        raise truncated() if order.missing == _BLOCKS else damaged()
     return picture
 
 

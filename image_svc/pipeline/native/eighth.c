@@ -1,4 +1,5 @@
-/* An eighth of a baseline JPEG for half of what libjpeg takes for it.
+/* The coded data of a baseline JPEG: an eighth of its pixels for half of what libjpeg takes for it, and whether there
+ * are more data than pixels.
  *
  * Of each block an eighth shows the mean alone. What costs the time is to find where a block ends: its 63 other
  * coefficients are coded one after the other, each as long as its code says. libjpeg decodes them one by one. Here a
@@ -17,7 +18,8 @@ enum {
     LOOK = 13,  /* bits that a table of steps is asked with: its 16 KB leave room in a processor's nearest cache */
     MOST = 18,  /* and that one passes over: three of them are filled in at once */
     NEAR = 10,  /* and one of single numbers: 4 KB */
-    BLOCKS = 10 /* of an MCU, at most (B.2.3) */
+    BLOCKS = 10, /* of an MCU, at most (B.2.3) */
+    SPARE = 16   /* bytes behind a picture's data that are nothing rare: what some cameras and editors leave there */
 };
 
 /* What the next bits bring: bits to go on by, coefficients passed, whether the block has ended. As small as it can be,
@@ -64,16 +66,31 @@ typedef struct {
     int32_t halved;  /* two by two means of it are wanted, and not one */
 } Block;
 
-int darkroom_eighth_knows(j_decompress_ptr info) {
+/* What the scan is made of. */
+typedef struct {
+    Block blocks[BLOCKS]; /* of an MCU */
+    Means means[4];
+    int32_t count, before[4];
+    uint32_t across, down; /* MCUs */
+} Scan;
+
+static int one_scan(j_decompress_ptr info) {
     if (info->progressive_mode || info->arith_code || info->comps_in_scan != info->num_components) return 0;
     int32_t blocks = 0;
     for (int32_t n = 0; n < info->num_components; n++) {
         const jpeg_component_info *c = &info->comp_info[n];
         if (info->cur_comp_info[n] != c) return 0;
-        if (c->DCT_scaled_size != 1 && c->DCT_scaled_size != 2) return 0;
         blocks += c->h_samp_factor * c->v_samp_factor;
     }
     return info->num_components == 1 || blocks <= BLOCKS;
+}
+
+int darkroom_eighth_knows(j_decompress_ptr info) {
+    for (int32_t n = 0; n < info->num_components; n++) {
+        int scaled = info->comp_info[n].DCT_scaled_size;
+        if (scaled != 1 && scaled != 2) return 0;
+    }
+    return one_scan(info);
 }
 
 /* ---- bits --------------------------------------------------------------------------------------------------------- */
@@ -277,6 +294,20 @@ static inline uint8_t sample(int64_t value) {
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
+/* Whether a marker stands here, or nothing any more. FF 00 is a byte of coded data. */
+static inline int at_marker(const Reader *r) { return r->end - r->at < 2 || (r->at[0] == 0xFF && r->at[1]); }
+
+/* How many bytes but zeros are left up to the next marker, which are passed over. Zeros may be there to fill. */
+static int32_t pass_spare(Reader *r) {
+    int32_t spare = 0;
+    take(r, r->count & 7); /* the rest of a byte */
+    for (; r->count > 0; take(r, 8)) spare += r->bits >> 56 != 0;
+    for (; !at_marker(r); r->at += r->at[0] == 0xFF ? 2 : 1) spare += r->at[0] != 0;
+    r->bits = 0;
+    r->count = 0;
+    return spare;
+}
+
 /* ---- the scan ----------------------------------------------------------------------------------------------------- */
 
 /* Past a restart's marker (E.2.4), which must be the one that is due. */
@@ -312,17 +343,16 @@ static inline int decode(Reader *r, const Block *block, uint8_t *at) {
     return r->count >= 0;
 }
 
-int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, const Eighth *to) {
-    int32_t components = info->num_components, count = 0, before[4] = {0};
-    Block blocks[BLOCKS];
-    Means all[4];
-    uint32_t across = 1, down = 1; /* MCUs */
+/* Reads what a scan is made of; `to` says where its means go, if anywhere. 0 where it is none. */
+static int gather(j_decompress_ptr info, Scan *scan, const Eighth *to) {
     Code *codes[2][NUM_HUFF_TBLS] = {{0}};
+    const int32_t components = info->num_components;
+    memset(scan, 0, sizeof *scan);
     for (int32_t n = 0; n < components; n++) {
         const jpeg_component_info *c = &info->comp_info[n];
         const JQUANT_TBL *quantisers = info->quant_tbl_ptrs[c->quant_tbl_no & 3];
         if (!quantisers || c->quant_tbl_no > 3 || c->dc_tbl_no > 3 || c->ac_tbl_no > 3) return 0;
-        all[n] = means(quantisers->quantval);
+        if (to) scan->means[n] = means(quantisers->quantval);
         for (int kind = 0; kind < 2; kind++) {
             int32_t number = kind ? c->ac_tbl_no : c->dc_tbl_no;
             const JHUFF_TBL *table = kind ? info->ac_huff_tbl_ptrs[number] : info->dc_huff_tbl_ptrs[number];
@@ -334,46 +364,91 @@ int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, con
             codes[kind][number] = code;
         }
         size_t h = components == 1 ? 1 : (size_t)c->h_samp_factor, v = components == 1 ? 1 : (size_t)c->v_samp_factor;
-        size_t scaled = (size_t)c->DCT_scaled_size, bytes = to[n].bytes;
+        size_t scaled = to ? (size_t)c->DCT_scaled_size : 0, bytes = to ? to[n].bytes : 0;
         for (size_t y = 0; y < v; y++)
             for (size_t x = 0; x < h; x++)
-                blocks[count++] = (Block){
+                scan->blocks[scan->count++] = (Block){
                     .dc = codes[0][c->dc_tbl_no],
                     .ac = codes[1][c->ac_tbl_no],
-                    .means = &all[n],
-                    .before = &before[n],
-                    .at = to[n].samples + (y * bytes + x) * scaled,
+                    .means = &scan->means[n],
+                    .before = &scan->before[n],
+                    .at = to ? to[n].samples + (y * bytes + x) * scaled : NULL,
                     .next = h * scaled,
                     .below = v * scaled * bytes,
                     .bytes = bytes,
                     .halved = scaled == 2,
                 };
-        across = (c->width_in_blocks + (uint32_t)h - 1) / (uint32_t)h;
-        down = (c->height_in_blocks + (uint32_t)v - 1) / (uint32_t)v;
+        scan->across = (c->width_in_blocks + (uint32_t)h - 1) / (uint32_t)h;
+        scan->down = (c->height_in_blocks + (uint32_t)v - 1) / (uint32_t)v;
     }
     if (components > 1) {
         uint32_t width = 8 * (uint32_t)info->max_h_samp_factor, height = 8 * (uint32_t)info->max_v_samp_factor;
-        across = (info->image_width + width - 1) / width;
-        down = (info->image_height + height - 1) / height;
+        scan->across = (info->image_width + width - 1) / width;
+        scan->down = (info->image_height + height - 1) / height;
     }
+    return 1;
+}
+
+int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, const Eighth *to) {
+    Scan scan;
+    if (!gather(info, &scan, to)) return 0;
     Reader r = {data, data + size, 0, 0};
     int32_t restarts = 0;
     uint32_t left = info->restart_interval;
-    for (uint32_t y = 0; y < down; y++) {
-        for (uint32_t x = 0; x < across; x++) {
+    for (uint32_t y = 0; y < scan.down; y++) {
+        for (uint32_t x = 0; x < scan.across; x++) {
             if (info->restart_interval) {
                 if (!left) {
                     if (!restart(&r, restarts++ & 7)) return 0;
-                    memset(before, 0, sizeof before);
+                    memset(scan.before, 0, sizeof scan.before);
                     left = info->restart_interval;
                 }
                 left--;
             }
-            for (int32_t n = 0; n < count; n++) {
-                const Block *block = &blocks[n];
+            for (int32_t n = 0; n < scan.count; n++) {
+                const Block *block = &scan.blocks[n];
                 if (!decode(&r, block, block->at + y * block->below + x * block->next)) return 0;
             }
         }
     }
+    return r.count >= 0 && !pass_spare(&r);
+}
+
+/* ---- more data than pixels ---------------------------------------------------------------------------------------- */
+
+/* Passes over an MCU; 0 where it is none. */
+static int pass_over(Reader *r, const Scan *scan) {
+    for (int32_t n = 0; n < scan->count; n++) {
+        int32_t run, number;
+        if (!pair(r, scan->blocks[n].dc, &run, &number) || run || !pass(r, scan->blocks[n].ac) || r->count < 0) return 0;
+    }
     return 1;
+}
+
+/* Whether the data end here, as they do: with ones that fill the last byte (F.1.2.3). */
+static int ended(Reader *r) {
+    fill(r);
+    if (r->count > 7 || r->count < 0) return 0;
+    uint64_t ones = ~((uint64_t)0) << 1 << (63 - r->count);
+    return (r->bits & ones) == ones;
+}
+
+int darkroom_eighth_spare(j_decompress_ptr info, const uint8_t *data, size_t size) {
+    Scan scan;
+    if (!one_scan(info) || !gather(info, &scan, NULL)) return 0;
+    Reader r = {data, data + size, 0, 0};
+    const uint64_t count = (uint64_t)scan.across * scan.down;
+    int32_t restarts = 0;
+    for (uint64_t n = 0; n < count; n++) {
+        if (info->restart_interval && n && n % info->restart_interval == 0) {
+            pass_spare(&r);
+            if (!restart(&r, restarts++ & 7)) return 1;
+        }
+        if (!pass_over(&r, &scan)) return 1; /* a code that is none, or more coefficients than a block has */
+    }
+    Reader behind = r;
+    if (pass_spare(&r) > SPARE)
+        while (pass_over(&behind, &scan))
+            if (ended(&behind)) return 1;
+    return 0;
 }

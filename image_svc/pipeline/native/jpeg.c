@@ -31,13 +31,15 @@
 
 /* Of `status`. */
 enum { DONE = 0, BROKEN = 1, NO_MEMORY = 2, FOREIGN = 3 };
+/* Of `missing`: blocks before the end or another marker; something that shows that others are not what they were. */
+enum { BLOCKS = 1, DAMAGE = 2 };
 
 /* Bits of fraction: of weights, of samples between the two passes and after both, and of what colours are made with.
  * Lanczos adds less than 1.3 times a sample at an edge, twice: 6 bits leave room for that in 16, 8 and 13 in 32. */
 enum { WEIGHT_BITS = 14, LINE_BITS = 6, SAMPLE_BITS = 8, COLOUR_BITS = 13 };
 /* So many lines are made at a time: a vector has a lane for each. */
 enum { BLOCK = 8, ROOM = 64 };
-/* More bytes than libjpeg reads ahead (8). */
+/* More bytes than libjpeg reads ahead (8), and than webcams leave before restarts. */
 enum { AHEAD = 16 };
 #define LANCZOS 3.0
 
@@ -57,7 +59,7 @@ typedef struct {
     int32_t out_width, out_height;
     uint8_t *out; /* rows without gaps: a byte a pixel of one component, four of others */
     int32_t status;
-    int32_t missing; /* blocks that the data should have had */
+    int32_t missing; /* what the data should have had */
     char message[JMSG_LENGTH_MAX];
 } Order;
 
@@ -65,6 +67,7 @@ typedef struct {
     struct jpeg_error_mgr base;
     jmp_buf escape;
     Order *order;
+    int left; /* whether data were left before a marker, more than a few bytes */
 } Errors;
 
 typedef struct {
@@ -112,17 +115,17 @@ static int left(j_decompress_ptr info, int passed) {
     return count;
 }
 
-/* Warnings do not end the work: a bit that fell over in coded data is no reason to refuse a photo. Blocks that are
- * missing before a marker, the end's that `on_empty` puts there included, are told to the caller, and so is another
- * restart than that which is due: what lies between the two is gone. Data that are left before a marker are nothing
- * rare, but behind a hole they tell that it was none of the picture's. */
+/* Warnings do not end the work. Blocks that are missing before a marker, the end's that `on_empty` puts there included,
+ * are told to the caller, and so are a code that is none and another restart than that which is due: what lies between
+ * the two is gone. Of data that are left before a marker: see `has_more`. */
 static void on_message(j_common_ptr common, int level) {
-    Order *order = ((Errors *)common->err)->order;
+    Errors *errors = (Errors *)common->err;
     const int code = common->err->msg_code;
     if (level >= 0) return;
-    if (code == JWRN_HIT_MARKER || code == JWRN_MUST_RESYNC) order->missing = 1;
-    if (code == JWRN_EXTRANEOUS_DATA && order->holes)
-        order->missing |= left((j_decompress_ptr)common, common->err->msg_parm.i[0]) > AHEAD;
+    if (code == JWRN_HIT_MARKER) errors->order->missing |= BLOCKS;
+    if (code == JWRN_MUST_RESYNC || code == JWRN_HUFF_BAD_CODE) errors->order->missing |= DAMAGE;
+    if (code == JWRN_EXTRANEOUS_DATA)
+        errors->left |= left((j_decompress_ptr)common, common->err->msg_parm.i[0]) > AHEAD;
 }
 
 static void nothing(j_decompress_ptr info) { (void)info; }
@@ -570,6 +573,48 @@ static int make_eighth(j_decompress_ptr info, const Order *order, Plane *planes)
     return 1;
 }
 
+/* ---- what is left ------------------------------------------------------------------------------------------------- */
+
+enum { STRETCH = 64 };
+
+/* Whether in a stretch and the byte behind it no FF stands but before 00: coded data and nothing else. */
+static inline int coded(const uint8_t *data) {
+    uint8_t marks = 0;
+    for (int n = 0; n < STRETCH; n++) marks |= (uint8_t)((data[n] == 0xFF) & (data[n + 1] != 0)); /* as vectors */
+    return !marks;
+}
+
+/* Where the next marker stands from `at` on, but for restarts; `size` where there is none. */
+size_t darkroom_jpeg_marker(const uint8_t *data, size_t size, size_t at) {
+    while (at + 1 < size) {
+        if (size - at > STRETCH && coded(data + at)) {
+            at += STRETCH;
+            continue;
+        }
+        const uint8_t *found = memchr(data + at, 0xFF, size - 1 - at);
+        if (!found) break;
+        uint8_t marker = found[1];
+        at = (size_t)(found - data);
+        if (marker && marker != 0xFF && (marker < JPEG_RST0 || marker > JPEG_RST0 + 7)) return at;
+        at += marker == 0xFF ? 1 : 2;
+    }
+    return size;
+}
+
+/* Whether there are more coded data than pixels, after all have been read. Nobody leaves anything before a restart or
+ * another scan. Behind the last pixel some cameras and editors do, so that this must go on as pixels do, if there is no
+ * hole before it. */
+static int has_more(j_decompress_ptr info, const Order *order, const uint8_t *data) {
+    if (((const Errors *)info->err)->left) return 1;
+    if (jpeg_has_multiple_scans(info)) return 0; /* whose last end has been read, too */
+    const uint8_t *end = order->file + order->spans[order->span_count - 1].end, *at = info->src->next_input_byte;
+    int tail = 0;
+    if (at >= data && at < end) /* and not at the marker that `on_empty` has put there */
+        for (const uint8_t *marker = at + darkroom_jpeg_marker(at, (size_t)(end - at), 0); at < marker; at++)
+            tail += *at != 0;
+    return order->holes ? tail > AHEAD : tail && darkroom_eighth_spare(info, data, (size_t)(end - data));
+}
+
 static void work(j_decompress_ptr info, Order *order) {
     jpeg_read_header(info, TRUE);
     if ((int32_t)info->image_width != order->width || (int32_t)info->image_height != order->height ||
@@ -587,11 +632,13 @@ static void work(j_decompress_ptr info, Order *order) {
     Plane planes[4];
     memset(planes, 0, sizeof planes);
     if (!make_eighth(info, order, planes)) {
+        const uint8_t *data = info->src->next_input_byte;
         memset(planes, 0, sizeof planes);
+        ((Errors *)info->err)->left = 0; /* by what stands before the data */
         jpeg_start_decompress(info);
         prepare(info, order, planes, 0);
         make(info, order, planes, 0);
-        if (order->holes) jpeg_finish_decompress(info); /* for what is left */
+        if (has_more(info, order, data)) order->missing |= DAMAGE;
     }
     order->status = DONE;
 }
@@ -618,32 +665,6 @@ void darkroom_jpeg_reduce(Order *order) {
         work(&info, order);
     }
     jpeg_destroy_decompress(&info);
-}
-
-enum { STRETCH = 64 };
-
-/* Whether in a stretch and the byte behind it no FF stands but before 00: coded data and nothing else. */
-static inline int coded(const uint8_t *data) {
-    uint8_t marks = 0;
-    for (int n = 0; n < STRETCH; n++) marks |= (uint8_t)((data[n] == 0xFF) & (data[n + 1] != 0)); /* as vectors */
-    return !marks;
-}
-
-/* Where the next marker stands from `at` on, but for restarts; `size` where there is none. */
-size_t darkroom_jpeg_marker(const uint8_t *data, size_t size, size_t at) {
-    while (at + 1 < size) {
-        if (size - at > STRETCH && coded(data + at)) {
-            at += STRETCH;
-            continue;
-        }
-        const uint8_t *found = memchr(data + at, 0xFF, size - 1 - at);
-        if (!found) break;
-        uint8_t marker = found[1];
-        at = (size_t)(found - data);
-        if (marker && marker != 0xFF && (marker < JPEG_RST0 || marker > JPEG_RST0 + 7)) return at;
-        at += marker == 0xFF ? 1 : 2;
-    }
-    return size;
 }
 
 /* Of the sources that this was built from, and the vectors that it was built for. */
