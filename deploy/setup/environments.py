@@ -188,25 +188,27 @@ def _variables() -> dict[str, str]:
 
 
 def _native_key() -> str:
-    """What the library of our own C depends on."""
-    return _digest(" ".join(map(str, native.command(_NATIVE, _vectors(), native.library(_NATIVE)))))
+    """What the libraries of our own C depend on."""
+    return _digest(*(" ".join(map(str, _compiled(library, library))) for library in native.libraries(_NATIVE)))
 
 
-def _vectors() -> list[str]:
-    return native.vectors(system.simd_flag()) if platform.machine() == "x86_64" else []
+def _compiled(library: Path, output: Path) -> list[str | Path]:
+    vectors = native.vectors(system.simd_flag()) if platform.machine() == "x86_64" else []
+    return native.command(_NATIVE, vectors, output, library.name)
 
 
 def _native_there(key: str) -> bool:
-    return native.library(_NATIVE).exists() and _NATIVE_STAMP.exists() and _NATIVE_STAMP.read_text() == key
+    there = all(library.exists() for library in native.libraries(_NATIVE))
+    return there and _NATIVE_STAMP.exists() and _NATIVE_STAMP.read_text() == key
 
 
 def _make_native(key: str) -> None:
-    target = native.library(_NATIVE)
-    with step(f"our own C, compiled -> {target.relative_to(ROOT)}"):
-        # Put in place at once: a process that runs keeps the file that it has loaded.
-        new = target.with_suffix(".new")
-        run(native.command(_NATIVE, _vectors(), new), LOGS / "native.log", _variables() | system.search_paths())
-        new.replace(target)
+    with step(f"our own C, compiled -> {_NATIVE.relative_to(ROOT)}"):
+        for library in native.libraries(_NATIVE):
+            # Put in place at once: a process that runs keeps the file that it has loaded.
+            new = library.with_suffix(".new")
+            run(_compiled(library, new), LOGS / f"{library.stem}.log", _variables() | system.search_paths())
+            new.replace(library)
         _NATIVE_STAMP.write_text(key)
 
 

@@ -1,6 +1,7 @@
-"""Compiles the project's own C: `python3 -m deploy.setup.native FOLDER [FLAG ...]`, to a library in its folder.
+"""Compiles the project's own C: `python3 -m deploy.setup.native FOLDER [FLAG ...]`, to two libraries in its folder.
 
-The library names the sources that it was made of, so that nobody runs an old one unknowingly.
+`pixels.so` names the sources that it was made of, so that nobody runs an old one unknowingly. `heard.so` stands between
+others' libraries, and is one of its own because all of them see what it offers.
 """
 
 from __future__ import annotations
@@ -25,19 +26,23 @@ _FLAGS: Final = (
     "-fstack-protector-strong",
     "-Wl,-z,relro,-z,now",
 )
-_LIBRARIES: Final = ("-ljpeg", "-ltiff", "-lwebp", "-lm")
+# By name: where its sources lie, and what it is linked with.
+_PIXELS: Final = "pixels.so"
+_LIBRARIES: Final = {_PIXELS: (".", ("-ljpeg", "-ltiff", "-lwebp", "-lm")), "heard.so": ("heard", ())}
 
 
-def command(sources: Path, flags: Sequence[str], output: Path) -> list[str | Path]:
+def command(sources: Path, flags: Sequence[str], output: Path, name: str = _PIXELS) -> list[str | Path]:
     """What the compiler is called with. `flags` say for which vectors, and what the caller wants beside."""
-    named = f'-DSOURCE_DIGEST="{digest(sources)}"'
-    return ["cc", *_FLAGS, *flags, named, "-o", output, *sorted(sources.glob("*.c")), *_LIBRARIES]
+    folder, linked = _LIBRARIES[name]
+    files = sources / folder
+    named = f'-DSOURCE_DIGEST="{digest(files)}"'
+    return ["cc", *_FLAGS, *flags, named, "-o", output, *sorted(files.glob("*.c")), *linked]
 
 
-def digest(sources: Path) -> str:
+def digest(files: Path) -> str:
     """By which a library is told from that of other sources."""
-    files = sorted((*sources.glob("*.c"), *sources.glob("*.h")))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+    texts = sorted((*files.glob("*.c"), *files.glob("*.h")))
+    return hashlib.sha256(b"".join(text.read_bytes() for text in texts)).hexdigest()[:12]
 
 
 def vectors(simd: str) -> list[str]:
@@ -45,15 +50,16 @@ def vectors(simd: str) -> list[str]:
     return [simd, "-mbmi2"] if simd == "-mavx2" else [simd]
 
 
-def library(sources: Path) -> Path:
-    """Where the library lies that is made of a folder."""
-    return sources / "pixels.so"
+def libraries(sources: Path) -> list[Path]:
+    """Where the libraries lie that are made of a folder."""
+    return [sources / name for name in _LIBRARIES]
 
 
 def main() -> int:
     """Command line; returns the compiler's status."""
-    sources = Path(sys.argv[1])
-    return subprocess.run(command(sources, sys.argv[2:], library(sources)), check=False).returncode
+    sources, flags = Path(sys.argv[1]), sys.argv[2:]
+    commands = [command(sources, flags, library, library.name) for library in libraries(sources)]
+    return max(subprocess.run(each, check=False).returncode for each in commands)
 
 
 if __name__ == "__main__":

@@ -12,11 +12,11 @@ from typing import Final
 
 import PIL
 import pillow_avif
-import pillow_heif
 from PIL import Image, _imaging, features
 from pillow_avif import AvifImagePlugin
 
-from image_svc.pipeline import jpeg, native
+from image_svc.pipeline import heif, jpeg, native
+from image_svc.pipeline.heif import pillow_heif
 
 _NEEDED: Final = ("jpg", "zlib", "webp", "littlecms2", "libtiff")
 # `vpmaddwd` on 256-bit registers (VEX.256.66.0F F5), the heart of pillow-simd's resampling when it is compiled for
@@ -43,6 +43,8 @@ def verify() -> str:
         raise CodecError("our own C has no AVX2 code: it must be compiled with -mavx2")
     if not _writes_as_pillow():
         raise CodecError("our own C does not fit the libjpeg that is loaded: `make setup` builds it anew")
+    if not _hears():
+        raise CodecError("libde265 cannot be listened to: libheif has been linked in another way")
     versions = [
         f"pipeline {_code()}",
         f"jpeg {own}",
@@ -64,6 +66,14 @@ def _writes_as_pillow() -> bool:
         jpeg.write(picture, 80, made.fileno())
         made.seek(0)
         return made.read() == expected.getvalue()
+
+
+def _hears() -> bool:
+    """Whether damage in a HEIC would be heard of; see `heif`."""
+    file = io.BytesIO()
+    pillow_heif.from_pillow(Image.new("L", (16, 16))).save(file)
+    picture = heif.HeifImageFile(file)  # type: ignore[no-untyped-call]
+    return heif.load(picture) > 0
 
 
 def _code() -> str:

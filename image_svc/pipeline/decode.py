@@ -9,13 +9,11 @@ from functools import partial
 from mmap import mmap
 from typing import Any, Final
 
-import pillow_heif
 from PIL import Image, ImageChops
 from PIL.WebPImagePlugin import WebPImageFile
 from pillow_avif import AvifImagePlugin
-from pillow_heif.as_plugin import HeifImageFile
 
-from image_svc.pipeline import blocks, jpeg, readers, spaces
+from image_svc.pipeline import blocks, heif, jpeg, readers, spaces
 from image_svc.pipeline import webp as still_webp
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
@@ -29,7 +27,7 @@ from image_svc.pipeline.types import Format, Reason, Rejected
 # Our caps stand before the decoders, and know more of the file than a number of pixels.
 Image.MAX_IMAGE_PIXELS = None
 # A child is one thread of work; more threads would only blur what it costs.
-pillow_heif.options.DECODE_THREADS = 1
+heif.pillow_heif.options.DECODE_THREADS = 1
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 # The classes themselves, not `Image.open`: nothing else gets to look at the bytes (no MPO, no second guess). Of a JPEG
@@ -40,7 +38,7 @@ _OPENERS: Final[dict[Format, Callable[[Any], Image.Image]]] = {
     Format.WEBP: WebPImageFile,
     Format.GIF: readers.GifReader,
     Format.AVIF: readers.avif,
-    Format.HEIF: HeifImageFile,
+    Format.HEIF: heif.HeifImageFile,
 }
 # EXIF 2.32, 4.6.4: how the stored picture is turned to stand upright.
 _TURNS: Final = {
@@ -180,7 +178,7 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
         _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last
     if opened.header.forgiven:
         _LENIENT[opened.format](opened.data)
-    _guarded(picture.load)
+    _guarded(lambda: heif.load(picture) if isinstance(picture, heif.HeifImageFile) else picture.load())
     if opened.format in _CHECKS and _may_lack_rows(opened, painted):
         _guarded(lambda: _CHECKS[opened.format](opened.data))
     ready: Image.Image = _guarded(lambda: resizable(picture))

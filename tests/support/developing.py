@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pillow_avif  # noqa: F401  # importing it teaches Pillow AVIF
-import pillow_heif
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from image_svc.pipeline.develop import Result, develop
+from image_svc.pipeline.heif import pillow_heif
 from image_svc.pipeline.presets import Preset, default_presets
 from image_svc.pipeline.types import Reason, Rejected
 from image_svc.sandbox import SandboxLimits

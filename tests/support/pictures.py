@@ -7,8 +7,9 @@ import random
 from typing import Any
 
 import pillow_avif  # noqa: F401  # importing it teaches Pillow AVIF
-import pillow_heif
 from PIL import ExifTags, Image
+
+from image_svc.pipeline.heif import pillow_heif
 
 pillow_heif.register_heif_opener()
 

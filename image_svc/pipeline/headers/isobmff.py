@@ -9,7 +9,7 @@ from mmap import mmap
 from typing import Final, NamedTuple
 
 from image_svc.pipeline.caps import Caps
-from image_svc.pipeline.headers.header import Header, damaged, malformed, truncated
+from image_svc.pipeline.headers.header import Header, Span, damaged, malformed, truncated
 
 # Coded pixels do not end in so many zeros, and a note on the camera hardly; what a download left out does.
 _HOLE: Final = bytes(1024)
@@ -44,7 +44,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
     picture to them.
     """
     described: _Box | None = None
-    reached, coded = 0, False
+    reached, coded, holes = 0, False, []
     for box in _boxes(data, 0, len(data)):
         if box.end > len(data):
             if described is not None and coded and box.kind not in _NEEDED:  # what some tools append is no box
@@ -54,12 +54,14 @@ def inspect(data: mmap, caps: Caps) -> Header:
         if box.kind == b"meta" or (box.kind == b"moov" and described is None):
             described = box
         elif box.kind == b"mdat" and box.end - box.start > len(_HOLE) and data[box.end - len(_HOLE) : box.end] == _HOLE:
-            raise damaged()
+            holes.append((box.end - len(_HOLE), box.end))
         reached = box.end
     if described is None:
         raise truncated() if reached >= len(data) else malformed("it describes no picture")
     inside = _inside(data, described) if described.kind == b"meta" else {}
     properties = _properties(data, inside)
+    if not all(_noted(data, inside, hole) for hole in holes):
+        raise damaged()
     _check_items(data, inside)
     crop = None
     for box in properties:
@@ -113,6 +115,19 @@ def _properties(data: mmap, inside: Mapping[bytes, _Box]) -> list[_Box]:
     if main is None or whose is None:
         return []
     return [known[at - 1] for at in _associated(data, whose, main) if 1 <= at <= len(known)]
+
+
+def _noted(data: mmap, inside: Mapping[bytes, _Box], hole: Span) -> bool:
+    """Whether a place belongs to a note: cameras leave room for more in their Exif."""
+    if not {b"iinf", b"iloc"} <= inside.keys():
+        return False
+    kinds = _kinds(data, inside[b"iinf"])
+    return any(
+        start <= hole[0] and hole[1] <= start + length
+        for item, parts in _places(data, inside)
+        if kinds.get(item) not in {_HEVC, _AV1}
+        for start, length in parts
+    )
 
 
 def _check_items(data: mmap, inside: Mapping[bytes, _Box]) -> None:

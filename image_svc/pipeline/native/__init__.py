@@ -13,6 +13,8 @@ from typing import Final
 
 _SOURCES: Final = Path(__file__).parent
 LIBRARY: Final = _SOURCES / "pixels.so"
+# What stands between libheif and libde265: see its source.
+HEARD: Final = _SOURCES / "heard.so"
 
 
 class _Buffer(ctypes.Structure):

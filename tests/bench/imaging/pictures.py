@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pillow_heif
 from PIL import Image
 
 from deploy.setup.environments import ROOT
+from image_svc.pipeline.heif import pillow_heif
 
 _PHOTOS: Final = ROOT / "deploy" / "demo" / "photos"
 _SAMSUNG: Final = _PHOTOS / "Samsung_SM-G935L_Galaxy_S7_Edge.jpg"

@@ -11,11 +11,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import pillow_heif
 from PIL import Image, ImageCms, ImageOps
 
 from image_svc.pipeline.encode import encode
 from image_svc.pipeline.geometry import plan
+from image_svc.pipeline.heif import pillow_heif
 from image_svc.pipeline.presets import Preset
 
 Floats = npt.NDArray[np.float64]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-import pillow_heif
 import pytest
 from PIL import Image, ImageChops, ImageCms, ImageFilter
 
 from image_svc.pipeline import color, table
+from image_svc.pipeline.heif import pillow_heif
 from tests.bench.imaging.quality import psnr
 
 DATA = Path(__file__).parents[2] / "data"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 from itertools import pairwise
@@ -15,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from image_svc.pipeline import heif
+from image_svc.pipeline.codecs import CodecError, verify
 from image_svc.pipeline.presets import Preset
 from image_svc.pipeline.types import Reason, Rejected
 from tests.support import hostile, mutation, rasters
@@ -219,6 +222,31 @@ def test_a_flipped_bit_in_a_lossy_webp_is_found_by_the_data_that_are_left_or_mis
     assert unseen <= 6
 
 
+@pytest.mark.parametrize("options", [{}, {"tile_size": 64}])
+def test_a_flipped_bit_in_a_heic_is_found_by_what_its_decoder_says(options: dict[str, Any]) -> None:
+    content = encoded(NOISE, "HEIF", quality=85, **options)
+    whole, unseen = made(content), 0
+    for flipped in with_flips(content, 60):
+        ours = made_if_whole(flipped)
+        unseen += ours is not None and psnr(ours, whole) < 40
+    assert unseen <= 3
+    assert psnr(made(content), whole) == 99.0  # what was said of the one before is forgotten
+
+
+def test_libheif_that_was_loaded_before_it_can_be_heard_is_an_error() -> None:
+    """What it asks of libde265 is bound when it is loaded."""
+    program = "import pillow_heif, image_svc.pipeline.heif"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "pillow_heif was imported before" in ended.stderr
+
+
+def test_a_decoder_that_cannot_be_heard_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heif, "load", lambda _: 0)
+    with pytest.raises(CodecError, match="cannot be listened to"):
+        verify()
+
+
 def test_a_flipped_bit_in_a_later_frame_of_a_webp_is_found_where_it_is_shown() -> None:
     content = encoded(NOISE, "WEBP", quality=85, save_all=True, append_images=[NOISE.rotate(180)], duration=60)
     flipped = bytearray(content)
@@ -280,6 +308,15 @@ def test_a_broken_line_of_a_fax_that_came_over_the_telephone_is_no_reason() -> N
 def test_what_was_appended_to_a_whole_file_is_no_damage(format_: str, behind: bytes) -> None:
     content = encoded(drawn((200, 150)), format_, quality=95)
     assert psnr(made(content + behind), made(content)) > 90
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
+def test_room_that_a_camera_leaves_in_its_notes_is_no_hole(format_: str) -> None:
+    notes = Image.Exif()
+    notes[0x010F] = "Camera"
+    content = encoded(NOISE, format_, exif=notes.tobytes() + bytes(20_000))
+    assert bytes(20_000) in content or format_ == "PNG"
+    assert psnr(made(content), made(encoded(NOISE, format_))) == 99.0
 
 
 def test_an_animation_that_lacks_frames_is_truncated() -> None:

@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import pillow_heif
 import pytest
 from PIL import Image, ImageChops
 
 from image_svc.pipeline import decode
+from image_svc.pipeline.heif import pillow_heif
 from image_svc.pipeline.types import Reason, Rejected
 from tests.support import rasters
 from tests.support.developing import CAPS, EXACT, drawn, encoded, made, picture, psnr, refused, run

@@ -1,0 +1,51 @@
+"""libheif, and what its decoder has to say. Whoever needs `pillow_heif` beside the pipeline takes it from here.
+
+libheif shows what there is of a damaged picture; see `native/heard/heard.c`, which must be there before it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from pathlib import Path
+from typing import Final
+
+from image_svc.pipeline import native
+from image_svc.pipeline.headers.header import damaged
+
+if "_pillow_heif" in sys.modules:
+    raise ImportError("pillow_heif was imported before image_svc.pipeline.heif, and cannot be listened to any more")
+_heard = ctypes.CDLL(str(native.HEARD), mode=ctypes.RTLD_GLOBAL)
+
+import pillow_heif  # noqa: E402  # not before
+from pillow_heif.as_plugin import HeifImageFile  # noqa: E402
+
+__all__ = ["HeifImageFile", "load", "pillow_heif"]
+
+_LIBRARIES: Final = Path(pillow_heif.__file__).parents[1] / "pillow_heif.libs"
+
+
+def _listen() -> None:
+    """Says where the real functions are. Raises ImportError where this build of pillow_heif has no libde265."""
+    found = list(_LIBRARIES.glob("libde265*"))
+    if len(found) != 1:
+        raise ImportError(f"{_LIBRARIES} has no libde265: another build of pillow_heif than the pipeline is made for")
+    decoder = ctypes.CDLL(str(found[0]))
+    _heard.darkroom_heard.restype = ctypes.c_int32
+    _heard.darkroom_heard_from(decoder.de265_get_next_picture, decoder.de265_get_warning)
+
+
+_listen()
+
+
+def load(picture: HeifImageFile) -> int:
+    """Decodes a picture's pixels, and returns how many parts it has, 0 where they cannot be heard of. Raises `Rejected`
+
+    where the decoder says that some are not as they were sent.
+    """
+    _heard.darkroom_heard()  # what an earlier one has left
+    picture.load()  # type: ignore[no-untyped-call]
+    parts: int = _heard.darkroom_heard()
+    if parts < 0:
+        raise damaged()
+    return parts
