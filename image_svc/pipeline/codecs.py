@@ -44,7 +44,7 @@ def verify() -> str:
     if not _writes_as_pillow():
         raise CodecError("our own C does not fit the libjpeg that is loaded: `make setup` builds it anew")
     if not _hears():
-        raise CodecError("libde265 cannot be listened to: libheif has been linked in another way")
+        raise CodecError("libde265 cannot be listened to: `make setup` builds what does, for this build of pillow_heif")
     versions = [
         f"pipeline {_code()}",
         f"jpeg {own}",

@@ -15,27 +15,31 @@ from image_svc.pipeline.headers.header import damaged
 
 if "_pillow_heif" in sys.modules:
     raise ImportError("pillow_heif was imported before image_svc.pipeline.heif, and cannot be listened to any more")
-_heard = ctypes.CDLL(str(native.HEARD), mode=ctypes.RTLD_GLOBAL)
+try:
+    _heard: ctypes.CDLL | None = ctypes.CDLL(str(native.HEARD), mode=ctypes.RTLD_GLOBAL)
+except OSError:
+    _heard = None  # `codecs.verify` says so at the start
 
-import pillow_heif  # noqa: E402  # not before
-from pillow_heif.as_plugin import HeifImageFile  # noqa: E402
+import pillow_heif  # not before
+from pillow_heif.as_plugin import HeifImageFile
 
 __all__ = ["HeifImageFile", "load", "pillow_heif"]
 
 _LIBRARIES: Final = Path(pillow_heif.__file__).parents[1] / "pillow_heif.libs"
 
 
-def _listen() -> None:
-    """Says where the real functions are. Raises ImportError where this build of pillow_heif has no libde265."""
+def _listen() -> bool:
+    """Says where the real functions are; whether that is known of this build of pillow_heif."""
     found = list(_LIBRARIES.glob("libde265*"))
-    if len(found) != 1:
-        raise ImportError(f"{_LIBRARIES} has no libde265: another build of pillow_heif than the pipeline is made for")
+    if _heard is None or len(found) != 1:
+        return False
     decoder = ctypes.CDLL(str(found[0]))
     _heard.darkroom_heard.restype = ctypes.c_int32
     _heard.darkroom_heard_from(decoder.de265_get_next_picture, decoder.de265_get_warning)
+    return True
 
 
-_listen()
+_listening: Final = _listen()
 
 
 def load(picture: HeifImageFile) -> int:
@@ -43,9 +47,10 @@ def load(picture: HeifImageFile) -> int:
 
     where the decoder says that some are not as they were sent.
     """
-    _heard.darkroom_heard()  # what an earlier one has left
+    heard = _heard.darkroom_heard if _heard is not None and _listening else int
+    heard()  # what an earlier one has left
     picture.load()  # type: ignore[no-untyped-call]
-    parts: int = _heard.darkroom_heard()
+    parts: int = heard()
     if parts < 0:
         raise damaged()
     return parts

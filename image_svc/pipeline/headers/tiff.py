@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from mmap import mmap
 from typing import Final, NamedTuple
 
 from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.headers import jpeg
-from image_svc.pipeline.headers.header import Header, heed, malformed, truncated
+from image_svc.pipeline.headers.header import Header, damaged, heed, malformed, truncated
 from image_svc.pipeline.types import Reason, Rejected
 
 _BIG: Final = 43
@@ -54,8 +55,13 @@ _YCBCR: Final = 6
 # RGB, inks and YCbCr: several samples.
 _COLORS: Final = frozenset({2, 5, 6})
 _JPEG: Final = 7
-# Of these libtiff shows what there is, however little, and no more than warns: CCITT 1D and G4, and JPEG.
-_FORGIVEN: Final = frozenset({2, 4, _JPEG})
+# Of these libtiff shows what there is, however little, and no more than warns: CCITT 1D and G4, and JPEG. Of these it
+# does not read as far as the check sum.
+_DEFLATE: Final = frozenset({8, 32946})
+_FORGIVEN: Final = frozenset({2, 4, _JPEG, *_DEFLATE})
+# Strips are inflated in pieces, and no more of them than pixels can need: tiles reach beyond all edges of a picture.
+_PIECE: Final = 1 << 16
+_BEYOND: Final = 4
 # Offsets and lengths: of strips, and of tiles.
 _PLACES: Final = ((273, 279), (324, 325))
 # Of the types that numbers of interest have: BYTE, SHORT, LONG, LONG8.
@@ -135,9 +141,35 @@ def inspect(data: mmap, _caps: Caps) -> Header:
 
 
 def check_pixels(data: mmap) -> None:
-    """Decodes all pixels for what libtiff says of them. Raises `Rejected` where some are missing, and MemoryError."""
+    """Decodes all pixels for what libtiff says of them, or for their check sums. Raises `Rejected` where some are
+    missing, and MemoryError.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    _, directory = _directory(data, order)
+    if _first(data, directory, _COMPRESSION, order) in _DEFLATE:
+        _check_sums(data, directory, order)
+        return
     with native.lent(data) as address:
         heed(native.library().darkroom_tiff_whole(address, len(data)))
+
+
+def _check_sums(data: mmap, directory: _Directory, order: str) -> None:
+    """Raises `Rejected` where a strip or tile is not what its check sum says."""
+    sides = [_first(data, directory, tag, order) for tag in (_WIDTH, _HEIGHT, _SAMPLES_PER_PIXEL)]
+    deep = max(1, _first(data, directory, _BITS_PER_SAMPLE, order) // 8)
+    left = _BEYOND * deep * sides[0] * sides[1] * sides[2] + _PIECE
+    for offsets, counts in _PLACES:
+        places = zip(_values(data, directory, offsets, order), _values(data, directory, counts, order), strict=False)
+        for offset, count in places:
+            stream, content = zlib.decompressobj(), data[offset : offset + count]
+            try:
+                while content and left > 0:
+                    left -= len(stream.decompress(content, _PIECE))
+                    content = stream.unconsumed_tail
+            except zlib.error as error:
+                if "data check" in str(error):
+                    raise damaged() from None
+                # The rest is for libtiff to say: it may not need what is wrong.
 
 
 def _content(data: mmap, tag: int, entry: _Entry, order: str) -> bytes:

@@ -609,7 +609,7 @@ static int has_more(j_decompress_ptr info, const Order *order, const uint8_t *da
     if (jpeg_has_multiple_scans(info)) return 0; /* whose last end has been read, too */
     const uint8_t *end = order->file + order->spans[order->span_count - 1].end, *at = info->src->next_input_byte;
     int tail = 0;
-    if (at >= data && at < end) /* and not at the marker that `on_empty` has put there */
+    if (!info->unread_marker && at >= data && at < end) /* neither behind the marker nor at that of `on_empty` */
         for (const uint8_t *marker = at + darkroom_jpeg_marker(at, (size_t)(end - at), 0); at < marker; at++)
             tail += *at != 0;
     return order->holes ? tail > AHEAD : tail && darkroom_eighth_spare(info, data, (size_t)(end - data));

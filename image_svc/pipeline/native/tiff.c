@@ -36,8 +36,9 @@ static void hear(const char *module, const char *format, va_list values)
     } else if (strcmp(module, "JPEGLib") == 0) {
         char said[200];
         vsnprintf(said, sizeof said, format, values);
-        /* libjpeg's JWRN_HIT_MARKER and JWRN_JPEG_EOF: blocks are missing. What else it warns of is no reason. */
-        if (strstr(said, "remature end") != NULL)
+        /* libjpeg's JWRN_HIT_MARKER and JWRN_JPEG_EOF, JWRN_HUFF_BAD_CODE and JWRN_MUST_RESYNC: blocks are missing, or
+         * not where they were. What else it warns of is no reason. */
+        if (strstr(said, "remature end") || strstr(said, "bad Huffman code") || strstr(said, "instead of RST"))
             damaged = 1;
     }
 }

@@ -233,6 +233,13 @@ def test_a_flipped_bit_in_a_heic_is_found_by_what_its_decoder_says(options: dict
     assert psnr(made(content), whole) == 99.0  # what was said of the one before is forgotten
 
 
+@pytest.mark.parametrize("tiled", [False, True])
+def test_a_flipped_bit_in_a_deflated_tiff_is_found_by_its_check_sum(tiled: bool) -> None:
+    content = rasters.tiff(np.asarray(NOISE), rasters.RGB, deflate=True, tile=64 if tiled else None)
+    for flipped in with_flips(content, 40):
+        assert refused(flipped) in {Reason.TRUNCATED, Reason.NOT_AN_IMAGE}
+
+
 def test_libheif_that_was_loaded_before_it_can_be_heard_is_an_error() -> None:
     """What it asks of libde265 is bound when it is loaded."""
     program = "import pillow_heif, image_svc.pipeline.heif"
@@ -283,6 +290,7 @@ def test_a_jpeg_whose_data_are_zeros_where_it_is_plain_is_whole(options: dict[st
     assert psnr(made(jpeg), picture.convert("RGB")) > 30
     filled = jpeg[:-2] + bytes(500) + jpeg[-2:]  # up to the end marker
     assert psnr(made(filled), made(jpeg)) == 99.0
+    assert psnr(made(jpeg + b"appended " * 99), made(jpeg)) == 99.0
 
 
 @pytest.mark.parametrize("compression", ["tiff_ccitt", "group4"])

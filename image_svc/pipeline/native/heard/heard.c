@@ -41,6 +41,7 @@ int32_t darkroom_heard(void) {
 }
 
 const void *de265_get_next_picture(void *decoder) {
+    if (!next_picture) return NULL;
     const void *picture = next_picture(decoder);
     calls++;
     for (int warning; (warning = next_warning(decoder)) != 0;) switch (warning) {
