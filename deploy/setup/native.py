@@ -28,7 +28,7 @@ _FLAGS: Final = (
 )
 # By name: where its sources lie, and what it is linked with.
 _PIXELS: Final = "pixels.so"
-_LIBRARIES: Final = {_PIXELS: (".", ("-ljpeg", "-ltiff", "-lwebp", "-lm")), "heard.so": ("heard", ())}
+_LIBRARIES: Final = {_PIXELS: (".", ("-laom", "-ljpeg", "-ltiff", "-lwebp", "-lm")), "heard.so": ("heard", ())}
 
 
 def command(sources: Path, flags: Sequence[str], output: Path, name: str = _PIXELS) -> list[str | Path]:

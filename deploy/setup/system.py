@@ -17,6 +17,7 @@ OLDEST_PYTHON: Final = (3, 11)
 
 # Debian's package for each header that pillow-simd and our own C are compiled with.
 _HEADERS: Final = {
+    "aom/aom_decoder.h": "libaom-dev",
     "jpeglib.h": "libjpeg62-turbo-dev",
     "lcms2.h": "liblcms2-dev",
     "tiffio.h": "libtiff-dev",

@@ -18,7 +18,7 @@ from image_svc.pipeline import webp as still_webp
 from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.color import resizable
 from image_svc.pipeline.geometry import Size
-from image_svc.pipeline.headers import Header, exif, gif, inspect, png, tiff, webp
+from image_svc.pipeline.headers import Header, exif, gif, inspect, isobmff, png, tiff, webp
 from image_svc.pipeline.headers.header import After, Frame
 from image_svc.pipeline.memory import peak_bytes
 from image_svc.pipeline.sniff import HEAD_BYTES, check_content_type, sniff
@@ -53,7 +53,12 @@ _TURNS: Final = {
 # Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
 _CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
 # And where a header says that pixels may be missing of which the decoder will not tell.
-_LENIENT: Final[dict[Format, Callable[[mmap], None]]] = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_frame}
+_LENIENT: Final[dict[Format, Callable[[mmap], None]]] = {
+    Format.TIFF: tiff.check_pixels,
+    Format.WEBP: webp.check_frame,
+    Format.AVIF: isobmff.check_pixels,
+    Format.HEIF: isobmff.check_pixels,
+}
 # How an animation is taken apart whose frames are laid over each other here.
 _LAID: Final[dict[Format, Callable[[mmap], Iterator[Frame]]]] = {Format.GIF: gif.frames, Format.PNG: png.frames}
 # Pixels of the largest frame of an animation that is kept moving, or of a frame that reaches beyond it.

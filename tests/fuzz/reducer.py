@@ -28,7 +28,7 @@ from PIL import Image
 from deploy.setup import native as compiler
 from deploy.setup import system
 from image_svc.pipeline import decode, headers, jpeg, native
-from image_svc.pipeline.headers import tiff, webp
+from image_svc.pipeline.headers import isobmff, tiff, webp
 from image_svc.pipeline.headers.header import Span
 from image_svc.pipeline.types import Format, Rejected
 from image_svc.sandbox import SandboxLimits
@@ -40,7 +40,7 @@ _SANITIZERS: Final = ("-Werror", "-O1", "-g", "-fsanitize=address,undefined", "-
 # Python frees little before its end, and memory may run out, as it may in a child.
 _OPTIONS: Final = {"ASAN_OPTIONS": "detect_leaks=0:allocator_may_return_null=1"}
 # What tells of formats whose decoders show what there is.
-_LOOKS: Final = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_frame}
+_LOOKS: Final = {Format.TIFF: tiff.check_pixels, Format.WEBP: webp.check_frame, Format.AVIF: isobmff.check_pixels}
 _MOST_PIXELS: Final = 2_000_000  # of a picture that a lying header announces: more only take longer
 
 

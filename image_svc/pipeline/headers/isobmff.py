@@ -8,8 +8,9 @@ from fractions import Fraction
 from mmap import mmap
 from typing import Final, NamedTuple
 
+from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
-from image_svc.pipeline.headers.header import Header, Span, damaged, malformed, truncated
+from image_svc.pipeline.headers.header import Header, Span, damaged, heed, malformed, truncated
 
 # Coded pixels do not end in so many zeros, and a note on the camera hardly; what a download left out does.
 _HOLE: Final = bytes(1024)
@@ -62,14 +63,26 @@ def inspect(data: mmap, caps: Caps) -> Header:
     properties = _properties(data, inside)
     if not all(_noted(data, inside, hole) for hole in holes):
         raise damaged()
-    _check_items(data, inside)
+    kinds = _check_items(data, inside)
     crop = None
     for box in properties:
         if box.kind == b"ispe" and box.end - box.start >= 12:  # 6.5.3 of 23008-12
             size = _number(data, box.start + 4, 4), _number(data, box.start + 8, 4)
             caps.check_pixels(*size, 0)
             crop = _crop(data, properties, size)
-    return Header(color=_color(data, properties), crop=crop)
+    return Header(color=_color(data, properties), crop=crop, forgiven=_AV1 in kinds)
+
+
+def check_pixels(data: mmap) -> None:
+    """Decodes what is coded as AV1 for whether it is what it was. Raises `Rejected` where it is not.
+
+    Twice a tenth of a second of CPU for 12 megapixels, and no memory more than what then decodes them.
+    """
+    described = [box for box in _boxes(data, 0, len(data)) if box.kind == b"meta"]
+    for kind, content, start, end in _coded(data, _inside(data, described[-1])):
+        if kind == _AV1:
+            with native.lent(content) as address:
+                heed(native.library().darkroom_av1_whole(address + start, end - start))
 
 
 def _boxes(data: mmap, start: int, end: int) -> Iterator[_Box]:
@@ -130,11 +143,23 @@ def _noted(data: mmap, inside: Mapping[bytes, _Box], hole: Span) -> bool:
     )
 
 
-def _check_items(data: mmap, inside: Mapping[bytes, _Box]) -> None:
+def _check_items(data: mmap, inside: Mapping[bytes, _Box]) -> set[bytes | None]:
     """Raises `Rejected` where coded pixels of the main picture, or of its tiles, have a hole or are said to be shorter
 
-    than they are: libheif and libavif show what there is.
+    than they are: libheif and libavif show what there is. How they are coded.
     """
+    size, kinds = _length_bytes(data, inside), set()
+    for kind, content, start, end in _coded(data, inside):
+        if kind == _HEVC and size:
+            _check_units(content, start, end, size)
+        elif kind == _AV1 and content.find(_HOLE, start, end) >= 0:
+            raise damaged()
+        kinds.add(kind)
+    return kinds
+
+
+def _coded(data: mmap, inside: Mapping[bytes, _Box]) -> Iterator[tuple[bytes | None, mmap | bytes, int, int]]:
+    """How the main picture, or each of its tiles, is coded, and in what it lies from where to where."""
     main = _main(data, inside)
     if main is None or not {b"iinf", b"iloc"} <= inside.keys():
         return
@@ -144,17 +169,14 @@ def _check_items(data: mmap, inside: Mapping[bytes, _Box]) -> None:
     places = {(parts, kinds.get(item)) for item, parts in _places(data, inside) if item in pixels}
     if sum(length for parts, _ in places for _, length in parts) > len(data):
         raise malformed("its items lie upon each other")
-    size = _length_bytes(data, inside)
     for parts, kind in places:
         if any(start + length > len(data) for start, length in parts):
             raise truncated()
-        # Most lie in one place, and need not be copied.
-        content = data if len(parts) == 1 else b"".join(data[start : start + length] for start, length in parts)
-        start, end = (parts[0][0], sum(parts[0])) if len(parts) == 1 else (0, len(content))
-        if kind == _HEVC and size:
-            _check_units(content, start, end, size)
-        elif kind == _AV1 and content.find(_HOLE, start, end) >= 0:
-            raise damaged()
+        if len(parts) == 1:  # as most do, which need not be copied
+            yield kind, data, parts[0][0], sum(parts[0])
+        else:
+            content = b"".join(data[start : start + length] for start, length in parts)
+            yield kind, content, 0, len(content)
 
 
 def _length_bytes(data: mmap, inside: Mapping[bytes, _Box]) -> int:

@@ -70,7 +70,8 @@ def _loaded(path: Path) -> ctypes.CDLL:
     loaded.darkroom_jpeg_marker.restype = ctypes.c_size_t
     loaded.darkroom_tiff_whole.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     loaded.darkroom_webp.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 2, *[ctypes.c_int32] * 2, ctypes.c_void_p]
-    for name in ("darkroom_tiff_whole", "darkroom_webp"):
+    loaded.darkroom_av1_whole.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    for name in ("darkroom_av1_whole", "darkroom_tiff_whole", "darkroom_webp"):
         getattr(loaded, name).restype = ctypes.c_int32
     for name in ("darkroom_jpeg_digest", "darkroom_jpeg_vectors"):
         getattr(loaded, name).restype = ctypes.c_char_p

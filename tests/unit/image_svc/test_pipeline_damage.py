@@ -222,9 +222,9 @@ def test_a_flipped_bit_in_a_lossy_webp_is_found_by_the_data_that_are_left_or_mis
     assert unseen <= 6
 
 
-@pytest.mark.parametrize("options", [{}, {"tile_size": 64}])
-def test_a_flipped_bit_in_a_heic_is_found_by_what_its_decoder_says(options: dict[str, Any]) -> None:
-    content = encoded(NOISE, "HEIF", quality=85, **options)
+@pytest.mark.parametrize(("format_", "options"), [("HEIF", {}), ("HEIF", {"tile_size": 64}), ("AVIF", {})])
+def test_a_flipped_bit_in_a_heic_or_avif_is_found_by_what_a_decoder_says(format_: str, options: dict[str, Any]) -> None:
+    content = encoded(NOISE, format_, quality=85, **options)
     whole, unseen = made(content), 0
     for flipped in with_flips(content, 60):
         ours = made_if_whole(flipped)
