@@ -23,7 +23,9 @@ _MOST_UNITS: Final = 16_384
 _NEEDED: Final = frozenset({b"meta", b"moov", b"mdat"})
 _HEVC, _AV1 = b"hvc1", b"av01"
 # Of references: from a picture to its tiles.
-_TILES: Final = b"dimg"
+_TILES: Final = b"dimg"  # how an item refers to what it is made of,
+_FOR: Final = b"auxl"  # and to what it says more about
+_ALPHA: Final = frozenset({b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1"})
 # What no unit of HEVC contains (7.3.1.1 of H.265: a 3 stands between), and a hole does.
 _NEVER: Final = b"\0\0\0"
 # Where an item lies: in the file, or within the description (8.11.3 of 14496-12).
@@ -124,10 +126,14 @@ def _held(data: mmap, inside: Mapping[bytes, _Box]) -> tuple[list[_Box], _Box | 
 
 def _properties(data: mmap, inside: Mapping[bytes, _Box]) -> list[_Box]:
     """What is said of the main picture."""
-    main, (known, whose) = _main(data, inside), _held(data, inside)
-    if main is None or whose is None:
-        return []
-    return [known[at - 1] for at in _associated(data, whose, main) if 1 <= at <= len(known)]
+    main = _main(data, inside)
+    return [] if main is None else _said(data, inside, main)
+
+
+def _said(data: mmap, inside: Mapping[bytes, _Box], item: int) -> list[_Box]:
+    """The properties of an item."""
+    known, whose = _held(data, inside)
+    return [] if whose is None else [known[at - 1] for at in _associated(data, whose, item) if 1 <= at <= len(known)]
 
 
 def _noted(data: mmap, inside: Mapping[bytes, _Box], hole: Span) -> bool:
@@ -164,7 +170,7 @@ def _coded(data: mmap, inside: Mapping[bytes, _Box]) -> Iterator[tuple[bytes | N
     if main is None or not {b"iinf", b"iloc"} <= inside.keys():
         return
     kinds = _kinds(data, inside[b"iinf"])
-    pixels = {main, *_tiles(data, inside, main)}
+    pixels = {main, *_tiles(data, inside, main), *_opacities(data, inside, main)}
     # Tiles that look the same may be the same.
     places = {(parts, kinds.get(item)) for item, parts in _places(data, inside) if item in pixels}
     if sum(length for parts, _ in places for _, length in parts) > len(data):
@@ -202,16 +208,33 @@ def _check_units(data: mmap | bytes, at: int, end: int, size: int) -> None:
 
 
 def _tiles(data: mmap, inside: Mapping[bytes, _Box], main: int) -> Iterator[int]:
-    """The numbers of the items of which the main picture is put together (8.11.12 of 14496-12)."""
+    """The numbers of the items of which the main picture is put together."""
+    for item, others in _references(data, inside, _TILES):
+        if item == main:
+            yield from others
+
+
+def _opacities(data: mmap, inside: Mapping[bytes, _Box], main: int) -> Iterator[int]:
+    """The numbers of the items that say how transparent the main picture is (4.1 of AVIF, 7.5.2 of 23008-12)."""
+    for item, others in _references(data, inside, _FOR):
+        if main in others and any(
+            box.kind == b"auxC" and data[box.start + 4 : box.end].partition(b"\0")[0] in _ALPHA
+            for box in _said(data, inside, item)
+        ):
+            yield item
+
+
+def _references(data: mmap, inside: Mapping[bytes, _Box], kind: bytes) -> Iterator[tuple[int, list[int]]]:
+    """Each item with those that it refers to in a way (8.11.12 of 14496-12)."""
     if b"iref" not in inside:
         return
     box = inside[b"iref"]
     width = 4 if _number(data, box.start, 1) else 2
     for reference in _boxes(data, box.start + 4, box.end):
-        if reference.kind == _TILES and _number(data, reference.start, width) == main:
+        if reference.kind == kind:
             first = reference.start + width + 2
             last = min(reference.end, first + width * _MOST_BOXES)
-            yield from (_number(data, at, width) for at in range(first, last, width))
+            yield _number(data, reference.start, width), [_number(data, at, width) for at in range(first, last, width)]
 
 
 def _kinds(data: mmap, box: _Box) -> dict[int, bytes]:

@@ -240,6 +240,20 @@ def test_a_flipped_bit_in_a_deflated_tiff_is_found_by_its_check_sum(tiled: bool)
         assert refused(flipped) in {Reason.TRUNCATED, Reason.NOT_AN_IMAGE}
 
 
+@pytest.mark.parametrize("format_", ["AVIF", "HEIF"])
+def test_a_flipped_bit_in_what_says_how_transparent_a_picture_is_is_found(format_: str) -> None:
+    clear = NOISE.copy()
+    clear.putalpha(Image.fromarray(GRAIN))
+    content = encoded(clear, format_, quality=60)
+    whole, unseen, refusals = np.asarray(made(content)), 0, 0
+    for flipped in with_flips(content, 60, 0.1):
+        ours = made_if_whole(flipped)
+        refusals += ours is None
+        unseen += ours is not None and np.abs(np.asarray(ours).astype(int) - whole).mean() > 1
+    assert unseen <= 3
+    assert refusals > 30
+
+
 def test_libheif_that_was_loaded_before_it_can_be_heard_is_an_error() -> None:
     """What it asks of libde265 is bound when it is loaded."""
     program = "import pillow_heif, image_svc.pipeline.heif"
