@@ -50,12 +50,11 @@ _TURNS: Final = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# Pillow takes compressed pixels that end too early for the end of the picture: what tells these two apart.
-_CHECKS: Final[dict[Format, Callable[[mmap], None]]] = {Format.PNG: png.check_rows, Format.GIF: gif.check_rows}
-# And where a header says that pixels may be missing of which the decoder will not tell.
+# What tells, where a header says that pixels may be missing, or others than were sent, of which the decoder will not.
 _LENIENT: Final[dict[Format, Callable[[mmap], None]]] = {
     Format.TIFF: tiff.check_pixels,
     Format.WEBP: webp.check_frame,
+    Format.GIF: gif.check_rows,
     Format.AVIF: isobmff.check_pixels,
     Format.HEIF: isobmff.check_pixels,
 }
@@ -182,10 +181,10 @@ def pixels(opened: Opened, needed: Size, file_bytes: int, caps: Caps) -> Image.I
     if opened.format is Format.PNG and png.interlaced(opened.data):
         _guarded(lambda: png.check_rows(opened.data))  # whose last row does not come last
     if opened.header.forgiven:
-        _LENIENT[opened.format](opened.data)
+        _guarded(lambda: _LENIENT[opened.format](opened.data))
     _guarded(lambda: heif.load(picture) if isinstance(picture, heif.HeifImageFile) else picture.load())
-    if opened.format in _CHECKS and _may_lack_rows(opened, painted):
-        _guarded(lambda: _CHECKS[opened.format](opened.data))
+    if opened.format is Format.PNG and _may_lack_rows(picture):
+        _guarded(lambda: png.check_rows(opened.data))
     ready: Image.Image = _guarded(lambda: resizable(picture))
     if alone and ready.mode != "RGBA":
         return _alone(ready, painted)
@@ -208,12 +207,11 @@ def _alone(picture: Image.Image, box: Box) -> Image.Image:
     return clear
 
 
-def _may_lack_rows(opened: Opened, painted: Box) -> bool:
-    """Whether the last row is as Pillow made it before there were pixels, all zero or all transparent."""
-    picture = opened.picture
-    left, _, right, bottom = painted
-    transparent = picture.info.get("transparency", 0) if opened.format is Format.GIF else 0
-    return not picture.crop((left, bottom - 1, right, bottom)).tobytes().strip(bytes([transparent]))
+def _may_lack_rows(picture: Image.Image) -> bool:
+    """Whether the last row is as Pillow made it before there were pixels: it takes compressed pixels that end too early
+    for the end of the picture.
+    """
+    return not picture.crop((0, picture.height - 1, *picture.size)).tobytes().strip(b"\0")
 
 
 def frames(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
@@ -269,6 +267,8 @@ def _lay_over(shown: Image.Image, picture: Image.Image, place: Box) -> None:
 
 def _single(format_: Format, content: bytes) -> Image.Image:
     """A file of one frame as RGBA."""
+    if format_ is Format.GIF:
+        gif.check_rows(content)
     picture = _OPENERS[format_](io.BytesIO(content))
     _check_tiles(picture)
     picture.load()

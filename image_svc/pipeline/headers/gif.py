@@ -6,17 +6,14 @@ from collections.abc import Iterator
 from mmap import mmap
 from typing import Final
 
+from image_svc.pipeline import native
 from image_svc.pipeline.caps import Caps
-from image_svc.pipeline.headers.header import After, Frame, Header, truncated
+from image_svc.pipeline.headers.header import After, Frame, Header, damaged, truncated
 
 _EXTENSION: Final = 0x21
 _IMAGE: Final = 0x2C
 _CONTROL: Final = b"\x21\xf9\x04"
-# Bits of the longest codes, and how many there are of these.
-_WIDEST: Final = 12
-_CODES: Final = 1 << _WIDEST
-
-
+_WIDEST: Final = 11  # bits of a colour, one less than of the longest codes
 _AFTER: Final = {2: After.CLEARED, 3: After.UNDONE, 4: After.UNDONE}  # 4 was meant for 3 by some
 
 
@@ -47,7 +44,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
     if not frames:
         raise truncated()
     width, height = int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
-    return Header(frames=frames, size=(width, height) if width and height else None)
+    return Header(frames=frames, size=(width, height) if width and height else None, forgiven=True)
 
 
 def frames(data: mmap) -> Iterator[Frame]:
@@ -76,50 +73,29 @@ def frames(data: mmap) -> Iterator[Frame]:
         at, control = end, b""
 
 
-def check_rows(data: mmap) -> None:
-    """Raises `Rejected` where the compressed pixels of the first frame end, in good order, before the frame does.
+def check_rows(data: mmap | bytes) -> None:
+    """Raises `Rejected` where the compressed pixels of the first frame end before the frame does, in good order, which
 
-    Pillow takes that for the end of the picture. This walks the codes (appendix F) and counts pixels, making none.
+    Pillow takes for the end of the picture; or where they are more.
     """
     at = 13 + _table_bytes(data[10])
     while data[at] == _EXTENSION:
         at = _behind(data, at + 2)
-    missing = int.from_bytes(data[at + 5 : at + 7], "little") * int.from_bytes(data[at + 7 : at + 9], "little")
+    pixels = int.from_bytes(data[at + 5 : at + 7], "little") * int.from_bytes(data[at + 7 : at + 9], "little")
     at += 10 + _table_bytes(data[at + 9])
-    least = min(data[at], 11)
-    clear, at = 1 << least, at + 1
+    least, at = min(data[at], _WIDEST), at + 1
     coded = bytearray()
     while data[at]:
         coded += data[at + 1 : at + 1 + data[at]]
         at += data[at] + 1
-    # Pixels of each code; the first of those that a clear leaves undefined follows the two that are no colours.
-    lengths = [1] * clear + [0, 0]
-    width, bits, held, before = least + 1, 0, 0, 0
-    for byte in coded:
-        held |= byte << bits
-        bits += 8
-        while bits >= width:
-            code = held & (1 << width) - 1
-            held >>= width
-            bits -= width
-            if code == clear:
-                del lengths[clear + 2 :]
-                width, before = least + 1, 0
-                continue
-            if before and len(lengths) < _CODES:
-                lengths.append(before + 1)
-                if len(lengths) == 1 << width and width < _WIDEST:
-                    width += 1
-            if code == clear + 1 or code >= len(lengths):
-                raise truncated()
-            before = lengths[code]
-            missing -= before
-            if missing <= 0:
-                return
-    raise truncated()
+    end, count = native.lzw(bytes(coded), least)
+    if count < pixels:
+        raise truncated()
+    if end is native.End.BROKEN or (end is native.End.CODED and count > pixels):
+        raise damaged()
 
 
-def _behind(data: mmap, at: int) -> int:
+def _behind(data: mmap | bytes, at: int) -> int:
     """Where the chain of blocks that starts here has ended."""
     while at < len(data) and data[at]:
         at += data[at] + 1

@@ -7,6 +7,7 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from mmap import mmap
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,14 @@ _SOURCES: Final = Path(__file__).parent
 LIBRARY: Final = _SOURCES / "pixels.so"
 # What stands between libheif and libde265: see its source.
 HEARD: Final = _SOURCES / "heard.so"
+
+
+class End(Enum):
+    """How LZW codes end: with the code for it, with the data, or with one that none can be."""
+
+    CODED = 0
+    MISSING = 1
+    BROKEN = 2
 
 
 class _Buffer(ctypes.Structure):
@@ -71,11 +80,20 @@ def _loaded(path: Path) -> ctypes.CDLL:
     loaded.darkroom_tiff_whole.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     loaded.darkroom_webp.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 2, *[ctypes.c_int32] * 2, ctypes.c_void_p]
     loaded.darkroom_av1_whole.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
-    for name in ("darkroom_av1_whole", "darkroom_tiff_whole", "darkroom_webp"):
+    loaded.darkroom_lzw.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int32] * 2, ctypes.c_void_p]
+    for name in ("darkroom_av1_whole", "darkroom_lzw", "darkroom_tiff_whole", "darkroom_webp"):
         getattr(loaded, name).restype = ctypes.c_int32
     for name in ("darkroom_jpeg_digest", "darkroom_jpeg_vectors"):
         getattr(loaded, name).restype = ctypes.c_char_p
     return loaded
+
+
+def lzw(content: mmap | bytes, least: int, *, highest_first: bool = False) -> tuple[End, int]:
+    """How LZW codes end that begin with one bit more than `least`, and how many pixels, or bytes, they stand for."""
+    count = ctypes.c_uint64()
+    with lent(content) as address:
+        end = library().darkroom_lzw(address, len(content), least, highest_first, ctypes.byref(count))
+    return End(end), count.value
 
 
 @contextmanager
