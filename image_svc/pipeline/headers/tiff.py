@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from mmap import mmap
 from typing import Final, NamedTuple
 
@@ -55,10 +56,11 @@ _YCBCR: Final = 6
 # RGB, inks and YCbCr: several samples.
 _COLORS: Final = frozenset({2, 5, 6})
 _JPEG: Final = 7
-# Of these libtiff shows what there is, however little, and no more than warns: CCITT 1D and G4, and JPEG. Of these it
-# does not read as far as the check sum.
+# Of CCITT 1D and G4 and of JPEG libtiff shows what there is, however little, and no more than warns. Of the others it
+# does not read as far as the check sum, or the code for the end.
+_LZW: Final = 5
 _DEFLATE: Final = frozenset({8, 32946})
-_FORGIVEN: Final = frozenset({2, 4, _JPEG, *_DEFLATE})
+_FORGIVEN: Final = frozenset({2, 4, _JPEG, _LZW, *_DEFLATE})
 # Strips are inflated in pieces, and no more of them than pixels can need: tiles reach beyond all edges of a picture.
 _PIECE: Final = 1 << 16
 _BEYOND: Final = 4
@@ -141,13 +143,18 @@ def inspect(data: mmap, _caps: Caps) -> Header:
 
 
 def check_pixels(data: mmap) -> None:
-    """Decodes all pixels for what libtiff says of them, or for their check sums. Raises `Rejected` where some are
-    missing, and MemoryError.
+    """Decodes all pixels for what libtiff says of them, or for what stands at their end. Raises `Rejected` where some
+
+    are missing, or others than were sent, and MemoryError.
     """
     order = "<" if data[:2] == b"II" else ">"
     _, directory = _directory(data, order)
-    if _first(data, directory, _COMPRESSION, order) in _DEFLATE:
+    compression = _first(data, directory, _COMPRESSION, order)
+    if compression in _DEFLATE:
         _check_sums(data, directory, order)
+        return
+    if compression == _LZW:
+        _check_ends(data, directory, order)
         return
     with native.lent(data) as address:
         heed(native.library().darkroom_tiff_whole(address, len(data)))
@@ -158,18 +165,43 @@ def _check_sums(data: mmap, directory: _Directory, order: str) -> None:
     sides = [_first(data, directory, tag, order) for tag in (_WIDTH, _HEIGHT, _SAMPLES_PER_PIXEL)]
     deep = max(1, _first(data, directory, _BITS_PER_SAMPLE, order) // 8)
     left = _BEYOND * deep * sides[0] * sides[1] * sides[2] + _PIECE
+    for content in _pieces(data, directory, order):
+        stream, rest = zlib.decompressobj(), content
+        try:
+            while rest and left > 0:
+                left -= len(stream.decompress(rest, _PIECE))
+                rest = stream.unconsumed_tail
+        except zlib.error as error:
+            if "data check" in str(error):
+                raise damaged() from None
+            # The rest is for libtiff to say: it may not need what is wrong.
+
+
+def _check_ends(data: mmap, directory: _Directory, order: str) -> None:
+    """Raises `Rejected` where the codes of a strip or tile end within a row.
+
+    Some writers fill the last strip with rows that nobody sees, some write no code for the end, and some one byte more.
+    """
+    if _first(data, directory, _PHOTOMETRIC, order) == _YCBCR:  # whose rows may come in pairs
+        return
+    samples = _first(data, directory, _SAMPLES_PER_PIXEL, order) if _first(data, directory, _PLANAR, order) == 1 else 1
+    width = _first(data, directory, _TILE_WIDTH if _TILE_WIDTH in directory else _WIDTH, order)
+    row = -(-width * samples * _first(data, directory, _BITS_PER_SAMPLE, order) // 8)
+    for content in _pieces(data, directory, order):
+        if (
+            content[:1] == b"\0" and content[1:2] and content[1] & 1
+        ):  # as it was before 1988, and libtiff still reads it
+            continue
+        end, count = native.lzw(content, 8, highest_first=True)
+        if end is native.End.CODED and count % max(1, row) > 1:
+            raise damaged()
+
+
+def _pieces(data: mmap, directory: _Directory, order: str) -> Iterator[bytes]:
+    """Strips or tiles, as they are coded."""
     for offsets, counts in _PLACES:
         places = zip(_values(data, directory, offsets, order), _values(data, directory, counts, order), strict=False)
-        for offset, count in places:
-            stream, content = zlib.decompressobj(), data[offset : offset + count]
-            try:
-                while content and left > 0:
-                    left -= len(stream.decompress(content, _PIECE))
-                    content = stream.unconsumed_tail
-            except zlib.error as error:
-                if "data check" in str(error):
-                    raise damaged() from None
-                # The rest is for libtiff to say: it may not need what is wrong.
+        yield from (data[offset : offset + count] for offset, count in places)
 
 
 def _content(data: mmap, tag: int, entry: _Entry, order: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import struct
 import subprocess
 import sys
 import zlib
@@ -238,6 +239,50 @@ def test_a_flipped_bit_in_a_deflated_tiff_is_found_by_its_check_sum(tiled: bool)
     content = rasters.tiff(np.asarray(NOISE), rasters.RGB, deflate=True, tile=64 if tiled else None)
     for flipped in with_flips(content, 40):
         assert refused(flipped) in {Reason.TRUNCATED, Reason.NOT_AN_IMAGE}
+
+
+def unseen(content: bytes, flips: int) -> int:
+    """How many flips lead to other pixels, and not to a refusal."""
+    whole = made(content)
+    results = [made_if_whole(flipped) for flipped in with_flips(content, flips)]
+    return sum(result is not None and psnr(result, whole) < 40 for result in results)
+
+
+def test_a_flipped_bit_in_a_gif_is_found_by_where_its_codes_end() -> None:
+    assert unseen(encoded(NOISE, "GIF"), 60) < 20  # where it stands for as many pixels of other colours it is not
+
+
+def test_a_flipped_bit_in_a_tiff_of_lzw_is_found_by_where_its_codes_end() -> None:
+    assert unseen(encoded(drawn((200, 150)), "TIFF", compression="tiff_lzw"), 60) < 12
+
+
+def lzw_tiff(size: tuple[int, int], samples: bytes) -> bytes:
+    """A grey TIFF in one strip, in the plainest of codes: a clear before each sample."""
+    codes = [code for sample in samples for code in (256, sample)] + [257]
+    bits = "".join(f"{code:09b}" for code in codes)
+    strip = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+    tags = {256: size[0], 257: size[1], 258: 8, 259: 5, 262: 1, 273: 8, 277: 1, 278: size[1], 279: len(strip)}
+    directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    return struct.pack("<2sHI", b"II", 42, 8 + len(strip)) + strip + struct.pack("<H", len(tags)) + directory + bytes(4)
+
+
+@pytest.mark.parametrize(("more", "verdict"), [(0, None), (1, None), (40, None), (2, Reason.TRUNCATED)])
+def test_a_strip_of_lzw_may_have_what_writers_leave_and_nothing_else(more: int, verdict: Reason | None) -> None:
+    grey = NOISE.convert("L").resize((40, 30))
+    content = lzw_tiff(grey.size, grey.tobytes() + bytes(more))
+    if verdict is None:
+        assert psnr(made(content), grey) == 99.0
+    else:
+        assert refused(content) is verdict
+
+
+def test_codes_behind_the_last_pixel_of_a_gif_are_damage() -> None:
+    gif = hostile.sample("GIF")
+    short = bytearray(gif)
+    at = gif.index(b",\0\0\0\0") + 7  # the height of its frame
+    rows = int.from_bytes(gif[at : at + 2], "little")
+    short[at : at + 2] = (rows - 1).to_bytes(2, "little")
+    assert refused(bytes(short)) is Reason.TRUNCATED
 
 
 @pytest.mark.parametrize("format_", ["AVIF", "HEIF"])
