@@ -56,10 +56,7 @@ def inspect(data: mmap, caps: Caps) -> Header:
 
 
 def check_frame(data: mmap, number: int = 0) -> None:
-    """Decodes a frame of an animation for whether all of its pixels are there. Raises `Rejected`, and MemoryError.
-
-    Pillow's reader is given more data than there are where some are left; see `native/webp.c`.
-    """
+    """Decodes a frame of an animation for whether it needs all of its data. Raises `Rejected`, and MemoryError."""
     for kind, start, end in islice(_frames(data), number, number + 1):
         chunk = kind + (end - start).to_bytes(4, "little") + data[start:end]
         alone = b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
