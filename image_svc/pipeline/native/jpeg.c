@@ -42,6 +42,8 @@ enum { BLOCK = 8, ROOM = 64 };
 /* More bytes than libjpeg reads ahead (8), and than webcams leave before restarts. */
 enum { AHEAD = 16 };
 #define LANCZOS 3.0
+/* Samples of colours for a pixel that is wanted; as `jpeg._COLOURS_LEFT` has it. */
+#define COLOURS 0.9
 
 /* A part of the file that is read; the rest is passed over. */
 typedef struct {
@@ -562,10 +564,26 @@ static void make(j_decompress_ptr info, const Order *order, Plane *planes, int32
     for (; strips < (int32_t)info->total_iMCU_rows; strips++) read_strip(info, planes, strips);
 }
 
+/* Where the luminance is at an eighth, libjpeg gives colours that are stored at half the size at a quarter of theirs.
+ * Their own eighth is enough where it has nearly a sample for each pixel that is wanted: a seventh of the time for a
+ * third of a dB at most. */
+static void spare_colours(j_decompress_ptr info, const Order *order) {
+    for (int32_t n = 0; n < info->num_components; n++) {
+        jpeg_component_info *c = &info->comp_info[n];
+        double across = (double)order->width * c->h_samp_factor / (info->max_h_samp_factor * DCTSIZE);
+        double down = (double)order->height * c->v_samp_factor / (info->max_v_samp_factor * DCTSIZE);
+        if (c->DCT_scaled_size != 2 || across < COLOURS * order->out_width || down < COLOURS * order->out_height) continue;
+        c->DCT_scaled_size = 1;
+        c->downsampled_width = (JDIMENSION)ceil(across);
+        c->downsampled_height = (JDIMENSION)ceil(down);
+    }
+}
+
 /* An eighth of a flawless file; 0 where libjpeg is to do it. */
 static int make_eighth(j_decompress_ptr info, const Order *order, Plane *planes) {
     if (order->denominator != 8 || order->span_count != 1 || order->holes || !darkroom_eighth_knows(info)) return 0;
     Eighth to[4];
+    spare_colours(info, order);
     prepare(info, order, planes, 1);
     for (int32_t n = 0; n < info->num_components; n++) to[n] = (Eighth){planes[n].ring, (size_t)planes[n].bytes};
     if (!darkroom_eighth(info, info->src->next_input_byte, info->src->bytes_in_buffer, to)) return 0;

@@ -170,7 +170,10 @@ def test_an_eighth_reads_no_scan_that_it_does_not_show(photo: Image.Image) -> No
     "options", [{}, {"optimize": True}, {"restart_marker_blocks": 3}, {"quality": 100}, {"quality": 4}]
 )
 def test_our_own_eighth_is_that_of_libjpeg(photo: Image.Image, options: dict[str, Any]) -> None:
-    """Exactly, where a block becomes one sample; the mean of a quarter of a block it rounds more often than we do."""
+    """Exactly, where a block becomes one sample; the mean of a quarter of a block it rounds more often than we do, and
+
+    gives it where we need no more than that of the block.
+    """
     for mode, subsampling, most in (("L", 0, 0), ("CMYK", 0, 0), ("RGB", 0, 0), ("RGB", 2, 6), ("RGB", 1, 0)):
         sampling = {"subsampling": subsampling} if mode == "RGB" else {}
         content = encoded(photo.convert(mode), "JPEG", **{"quality": 90, **options}, **sampling)
@@ -178,7 +181,10 @@ def test_our_own_eighth_is_that_of_libjpeg(photo: Image.Image, options: dict[str
             ours = reduced(content, part)
             with reducer.by_libjpeg_alone():
                 theirs = reduced(content, part)
-            assert max(ImageChops.difference(ours, theirs).tobytes()) <= most, f"{mode} {subsampling} at {part}"
+            if subsampling == 2 and part < 0.07:
+                assert psnr(ours, theirs) > 38, f"{subsampling} at {part}"
+            else:
+                assert max(ImageChops.difference(ours, theirs).tobytes()) <= most, f"{mode} {subsampling} at {part}"
 
 
 def test_what_is_missing_is_told_wherever_it_is_missing(photo: Image.Image) -> None:
