@@ -82,8 +82,8 @@ def truncated() -> Rejected:
 
 
 def damaged() -> Rejected:
-    """The verdict on a file whose own check sum, or a hole in it, says that something happened to it on its way."""
-    return Rejected(Reason.TRUNCATED, "The file is damaged: a part of the picture is missing.")
+    """The verdict on a file that contradicts itself, by a check sum or otherwise: something happened to it."""
+    return Rejected(Reason.TRUNCATED, "The file is damaged: a part of the picture is missing or not as it was.")
 
 
 def hole(data: mmap, start: int, end: int) -> int:

@@ -13,6 +13,7 @@ from image_svc.pipeline.headers.header import Header, heed, malformed, truncated
 
 _PIXELS: Final = frozenset({b"VP8 ", b"VP8L"})
 _FRAME_HEAD: Final = 16
+_FIRST: Final = 20  # where the content of a file's first chunk begins
 _ANIMATION, _EXIF, _ALPHA, _PROFILE = 0x02, 0x08, 0x10, 0x20  # of VP8X (RFC 9649, 2.7.1)
 _ALPHA_BIT: Final = 1 << 28  # of a lossless one (3.4)
 # What libwebp holds of the whole picture beside its pixels, in bytes: those of a lossless one once more, or the
@@ -61,7 +62,7 @@ def check_frame(data: mmap, number: int = 0) -> None:
         chunk = kind + (end - start).to_bytes(4, "little") + data[start:end]
         alone = b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
         with native.lent(alone) as address:
-            heed(native.library().darkroom_webp(address, 20, len(alone), *(_coded_size(alone, 12) or (0, 0)), None))
+            heed(native.library().darkroom_webp(address, _FIRST, len(alone), *(_coded_size(alone, 12) or (0, 0)), None))
 
 
 def _chunks(data: mmap, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
