@@ -33,10 +33,8 @@ def _listen() -> bool:
     found = list(_LIBRARIES.glob("libde265*"))
     if _heard is None or len(found) != 1:
         return False
-    decoder = ctypes.CDLL(str(found[0]))
     _heard.darkroom_heard.restype = ctypes.c_int32
-    _heard.darkroom_heard_from(decoder.de265_get_next_picture, decoder.de265_get_warning)
-    return True
+    return bool(_heard.darkroom_heard_from(str(found[0]).encode()))
 
 
 _listening: Final = _listen()

@@ -223,14 +223,27 @@ def test_a_flipped_bit_in_a_lossy_webp_is_found_by_the_data_that_are_left_or_mis
     assert unseen <= 6
 
 
-@pytest.mark.parametrize(("format_", "options"), [("HEIF", {}), ("HEIF", {"tile_size": 64}), ("AVIF", {})])
+# As telephones write it: one slice, whose rows of blocks do not end with marks of their own.
+SLICE = {"x265:wpp": "0"}
+
+
+@pytest.mark.parametrize(
+    ("format_", "options"),
+    [
+        ("HEIF", {}),
+        ("HEIF", {"tile_size": 64}),
+        ("HEIF", {"enc_params": SLICE}),
+        ("HEIF", {"enc_params": SLICE | {"x265:sao": "0"}}),
+        ("AVIF", {}),
+    ],
+)
 def test_a_flipped_bit_in_a_heic_or_avif_is_found_by_what_a_decoder_says(format_: str, options: dict[str, Any]) -> None:
     content = encoded(NOISE, format_, quality=85, **options)
     whole, unseen = made(content), 0
-    for flipped in with_flips(content, 60):
+    for flipped in with_flips(content, 120):
         ours = made_if_whole(flipped)
         unseen += ours is not None and psnr(ours, whole) < 40
-    assert unseen <= 3
+    assert unseen <= 2
     assert psnr(made(content), whole) == 99.0  # what was said of the one before is forgotten
 
 
