@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import mmap
 import os
 import platform
 import re
@@ -15,14 +16,18 @@ import pillow_avif
 from PIL import Image, _imaging, features
 from pillow_avif import AvifImagePlugin
 
-from image_svc.pipeline import heif, jpeg, native
+from image_svc.pipeline import headers, heif, jpeg, native
+from image_svc.pipeline.caps import Caps
 from image_svc.pipeline.heif import pillow_heif
+from image_svc.pipeline.types import Format
 
 _NEEDED: Final = ("jpg", "zlib", "webp", "littlecms2", "libtiff")
 # `vpmaddwd` on 256-bit registers (VEX.256.66.0F F5), the heart of pillow-simd's resampling when it is compiled for
 # AVX2: dozens of times (63), where plain Pillow has it never.
 _AVX2: Final = re.compile(rb"\xc5[" + re.escape(bytes(range(0x05, 0x100, 8))) + rb"]\xf5", re.DOTALL)
 _AVX2_LEAST: Final = 20
+# Of what is tried at the start.
+_CAPS: Final = Caps(max_pixels=1000, max_frames=1, max_scans=1, max_inflated_bytes=0, memory_bytes=1 << 20)
 
 
 class CodecError(Exception):
@@ -41,7 +46,7 @@ def verify() -> str:
         raise CodecError(f"our own C cannot be used, `make setup` builds it: {error}") from error
     if simd == "avx2" and not own.endswith("avx2"):
         raise CodecError("our own C has no AVX2 code: it must be compiled with -mavx2")
-    if not _writes_as_pillow():
+    if not (_writes_as_pillow() and _reads_as_pillow()):
         raise CodecError("our own C does not fit the libjpeg that is loaded: `make setup` builds it anew")
     if not _hears():
         raise CodecError("libde265 cannot be listened to: `make setup` builds what does, for this build of pillow_heif")
@@ -58,7 +63,7 @@ def verify() -> str:
 
 
 def _writes_as_pillow() -> bool:
-    """Whether JPEGs are written right: `native/write.c` stands inside libjpeg, where no version number is checked."""
+    """Whether JPEGs are written right: our own coder stands inside libjpeg, where no version number is checked."""
     picture = Image.merge("RGB", [Image.effect_noise((40, 24), sigma) for sigma in (9, 50, 90)])
     expected = io.BytesIO()
     picture.save(expected, "JPEG", quality=80, optimize=True, subsampling="4:2:0")
@@ -66,6 +71,16 @@ def _writes_as_pillow() -> bool:
         jpeg.write(picture, 80, made.fileno())
         made.seek(0)
         return made.read() == expected.getvalue()
+
+
+def _reads_as_pillow() -> bool:
+    """The same for the decoder: grey, which is nowhere reduced and gets no colours."""
+    file = io.BytesIO()
+    Image.effect_noise((40, 24), 50).save(file, "JPEG")
+    with mmap.mmap(-1, len(file.getvalue())) as data:
+        data.write(file.getvalue())
+        header = headers.inspect(data, Format.JPEG, _CAPS)
+        return jpeg.reduced(data, header, (40, 24)).tobytes() == Image.open(file).tobytes()
 
 
 def _hears() -> bool:

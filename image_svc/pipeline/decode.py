@@ -222,6 +222,8 @@ def frames(opened: Opened) -> Iterator[tuple[Image.Image, float]]:
     if opened.format in _LAID:
         yield from _laid(opened)
         return
+    if opened.format is Format.AVIF:
+        _guarded(lambda: isobmff.check_frames(opened.data, opened.frames))
     reader = _reopened(opened)
     for number in range(opened.frames):
         if number and opened.format is Format.WEBP:  # `pixels` has checked the first one

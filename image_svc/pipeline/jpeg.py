@@ -26,16 +26,12 @@ _DETAILS_END: Final = 8
 _COMPONENTS: Final = {"L": 1, "RGB": 3, "CMYK": 4}
 
 
-class _Span(ctypes.Structure):
-    _fields_ = (("start", ctypes.c_uint64), ("end", ctypes.c_uint64))
-
-
 class _Order(ctypes.Structure):
     """`Order` of the C source, field for field."""
 
     _fields_ = (
         ("file", ctypes.c_void_p),
-        ("spans", ctypes.POINTER(_Span)),
+        ("spans", ctypes.POINTER(native.Span)),
         ("span_count", ctypes.c_uint64),
         ("width", ctypes.c_int32),
         ("height", ctypes.c_int32),
@@ -88,7 +84,7 @@ def reduced(data: mmap, header: Header, size: Size) -> Image.Image:
     with native.lent(data) as file:
         order = _Order(
             file=file,
-            spans=(_Span * len(spans))(*(_Span(*span) for span in spans)),
+            spans=native.spans(spans),
             span_count=len(spans),
             width=header.size[0],
             height=header.size[1],

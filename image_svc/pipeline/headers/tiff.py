@@ -28,7 +28,8 @@ _ACCEPTED: Final = frozenset({1, 2, 3, 4, 5, 7, 8, 32946, 32773})
 _MAX_ENTRIES: Final = 1024
 # A palette of 16-bit values, and bytes: the tables of JPEG in TIFF and the colour profile.
 _COLOR_MAP: Final = 320
-_NEEDED: Final = (_COLOR_MAP, 347, 34675)
+_TABLES: Final = 347
+_NEEDED: Final = (_COLOR_MAP, _TABLES, 34675)
 _ORIENTATION: Final = 274
 # TIFF 6.0, section 8, for what is not said; photometric must be.
 _DEFAULTS: Final = {
@@ -56,6 +57,7 @@ _YCBCR: Final = 6
 # RGB, inks and YCbCr: several samples.
 _COLORS: Final = frozenset({2, 5, 6})
 _JPEG: Final = 7
+_START, _END = b"\xff\xd8", b"\xff\xd9"  # of a JPEG
 # Of CCITT 1D and G4 and of JPEG libtiff shows what there is, however little, and no more than warns. Of the others it
 # does not read as far as the check sum, or the code for the end.
 _LZW: Final = 5
@@ -156,8 +158,23 @@ def check_pixels(data: mmap) -> None:
     if compression == _LZW:
         _check_ends(data, directory, order)
         return
+    if compression == _JPEG:
+        _check_coefficients(data, directory, order)
     with native.lent(data) as address:
         heed(native.library().darkroom_tiff_whole(address, len(data)))
+
+
+def _check_coefficients(data: mmap, directory: _Directory, order: str) -> None:
+    """Raises `Rejected` where what is coded in a strip or tile is not what a picture can be, or more than its own.
+
+    The tables stand in a file of their own, and are put before the rest of each as if they had always been there.
+    """
+    tables = _TABLES in directory and _content(data, _TABLES, directory[_TABLES], order)
+    before = tables.removesuffix(_END) if tables else _START
+    for content in _pieces(data, directory, order):
+        alone = before + content.removeprefix(_START)
+        with native.lent(alone) as address:
+            heed(native.library().darkroom_jpeg_whole(address, len(alone)))
 
 
 def _check_sums(data: mmap, directory: _Directory, order: str) -> None:

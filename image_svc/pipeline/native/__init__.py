@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 from mmap import mmap
@@ -44,6 +44,17 @@ class _Buffer(ctypes.Structure):
     )
 
 
+class Span(ctypes.Structure):
+    """A place in a file, as the C sources have it."""
+
+    _fields_ = (("start", ctypes.c_uint64), ("end", ctypes.c_uint64))
+
+
+def spans(places: Sequence[tuple[int, int]]) -> ctypes.Array[Span]:
+    """Places for a C source."""
+    return (Span * len(places))(*(Span(*place) for place in places))
+
+
 def build() -> str:
     """Names the code that is loaded: its sources' digest, and its vectors. Raises OSError where it cannot be loaded
 
@@ -77,11 +88,12 @@ def _loaded(path: Path) -> ctypes.CDLL:
     loaded.darkroom_cosines.restype = ctypes.c_int32
     loaded.darkroom_jpeg_marker.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
     loaded.darkroom_jpeg_marker.restype = ctypes.c_size_t
-    loaded.darkroom_tiff_whole.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    for name in ("darkroom_jpeg_whole", "darkroom_tiff_whole"):
+        getattr(loaded, name).argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     loaded.darkroom_webp.argtypes = [ctypes.c_void_p, *[ctypes.c_size_t] * 2, *[ctypes.c_int32] * 2, ctypes.c_void_p]
-    loaded.darkroom_av1_whole.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    loaded.darkroom_av1_whole.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
     loaded.darkroom_lzw.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int32] * 2, ctypes.c_void_p]
-    for name in ("darkroom_av1_whole", "darkroom_lzw", "darkroom_tiff_whole", "darkroom_webp"):
+    for name in ("darkroom_av1_whole", "darkroom_jpeg_whole", "darkroom_lzw", "darkroom_tiff_whole", "darkroom_webp"):
         getattr(loaded, name).restype = ctypes.c_int32
     for name in ("darkroom_jpeg_digest", "darkroom_jpeg_vectors"):
         getattr(loaded, name).restype = ctypes.c_char_p

@@ -22,9 +22,4 @@ int darkroom_eighth_knows(j_decompress_ptr info);
  * should be: libjpeg then says what. Changes nothing in `info`; takes memory from its pool. */
 int darkroom_eighth(j_decompress_ptr info, const uint8_t *data, size_t size, const Eighth *to);
 
-/* Whether the coded data of a baseline JPEG that begin at `data` do not fit its picture: they have codes that none can
- * have, or behind the last pixel they go on to their end as pixels do. A bit that is not what it was makes codes longer or
- * shorter than they were, until by chance they fall into step again, some pixels earlier or later. */
-int darkroom_eighth_spare(j_decompress_ptr info, const uint8_t *data, size_t size);
-
 #endif

@@ -19,6 +19,7 @@
 #include <jpeglib.h>
 #include <jerror.h>
 
+#include "coefficients.h"
 #include "eighth.h"
 
 #if defined(__AVX2__)
@@ -31,8 +32,6 @@
 
 /* Of `status`. */
 enum { DONE = 0, BROKEN = 1, NO_MEMORY = 2, FOREIGN = 3 };
-/* Of `missing`: blocks before the end or another marker; something that shows that others are not what they were. */
-enum { BLOCKS = 1, DAMAGE = 2 };
 
 /* Bits of fraction: of weights, of samples between the two passes and after both, and of what colours are made with.
  * Lanczos adds less than 1.3 times a sample at an edge, twice: 6 bits leave room for that in 16, 8 and 13 in 32. */
@@ -124,8 +123,8 @@ static void on_message(j_common_ptr common, int level) {
     Errors *errors = (Errors *)common->err;
     const int code = common->err->msg_code;
     if (level >= 0) return;
-    if (code == JWRN_HIT_MARKER) errors->order->missing |= BLOCKS;
-    if (code == JWRN_MUST_RESYNC || code == JWRN_HUFF_BAD_CODE) errors->order->missing |= DAMAGE;
+    if (code == JWRN_HIT_MARKER) errors->order->missing |= BLOCKS_MISSING;
+    if (code == JWRN_MUST_RESYNC || code == JWRN_HUFF_BAD_CODE) errors->order->missing |= DAMAGED;
     if (code == JWRN_EXTRANEOUS_DATA)
         errors->left |= left((j_decompress_ptr)common, common->err->msg_parm.i[0]) > AHEAD;
 }
@@ -619,20 +618,6 @@ size_t darkroom_jpeg_marker(const uint8_t *data, size_t size, size_t at) {
     return size;
 }
 
-/* Whether there are more coded data than pixels, after all have been read. Nobody leaves anything before a restart or
- * another scan. Behind the last pixel some cameras and editors do, so that this must go on as pixels do, if there is no
- * hole before it. */
-static int has_more(j_decompress_ptr info, const Order *order, const uint8_t *data) {
-    if (((const Errors *)info->err)->left) return 1;
-    if (jpeg_has_multiple_scans(info)) return 0; /* whose last end has been read, too */
-    const uint8_t *end = order->file + order->spans[order->span_count - 1].end, *at = info->src->next_input_byte;
-    int tail = 0;
-    if (!info->unread_marker && at >= data && at < end) /* neither behind the marker nor at that of `on_empty` */
-        for (const uint8_t *marker = at + darkroom_jpeg_marker(at, (size_t)(end - at), 0); at < marker; at++)
-            tail += *at != 0;
-    return order->holes ? tail > AHEAD : tail && darkroom_eighth_spare(info, data, (size_t)(end - data));
-}
-
 static void work(j_decompress_ptr info, Order *order) {
     jpeg_read_header(info, TRUE);
     if ((int32_t)info->image_width != order->width || (int32_t)info->image_height != order->height ||
@@ -650,19 +635,36 @@ static void work(j_decompress_ptr info, Order *order) {
     Plane planes[4];
     memset(planes, 0, sizeof planes);
     if (!make_eighth(info, order, planes)) {
-        const uint8_t *data = info->src->next_input_byte;
+        const Source *source = (const Source *)info->src;
+        const uint8_t *data = source->base.next_input_byte;
+        const int all = source->next == order->span_count; /* of what is left of the file lies here */
         memset(planes, 0, sizeof planes);
         ((Errors *)info->err)->left = 0; /* by what stands before the data */
         jpeg_start_decompress(info);
+        Coefficients *own = all ? darkroom_coefficients(info, data, source->base.bytes_in_buffer) : NULL;
         prepare(info, order, planes, 0);
         make(info, order, planes, 0);
-        if (has_more(info, order, data)) order->missing |= DAMAGE;
+        if (own) order->missing |= darkroom_coefficients_missing(info, own, order->holes);
+        if (((const Errors *)info->err)->left) order->missing |= DAMAGED; /* nobody leaves data before another scan */
     }
     order->status = DONE;
 }
 
-/* Carries out an order: see `Order`. What it needs is freed when it returns. */
-void darkroom_jpeg_reduce(Order *order) {
+/* Of a JPEG whose pixels another decodes: whether its data have what they should. Of a kind that is not known here
+ * libjpeg says what it has to say. */
+static void look(j_decompress_ptr info, Order *order) {
+    order->status = DONE;
+    jpeg_read_header(info, TRUE);
+    if (jpeg_has_multiple_scans(info)) return;
+    info->raw_data_out = TRUE;
+    const struct jpeg_source_mgr *source = info->src;
+    jpeg_start_decompress(info);
+    Coefficients *own = darkroom_coefficients(info, source->next_input_byte, source->bytes_in_buffer);
+    if (own) order->missing = darkroom_coefficients_missing(info, own, 0);
+}
+
+/* Does the work that an order is for. What it needs is freed when it returns. */
+static void carry_out(Order *order, void (*work_for)(j_decompress_ptr, Order *)) {
     struct jpeg_decompress_struct info;
     Errors errors = {.order = order};
     Source source = {.order = order};
@@ -680,9 +682,20 @@ void darkroom_jpeg_reduce(Order *order) {
         source.base.resync_to_restart = jpeg_resync_to_restart;
         source.base.term_source = nothing;
         info.src = &source.base;
-        work(&info, order);
+        work_for(&info, order);
     }
     jpeg_destroy_decompress(&info);
+}
+
+/* Carries out an order: see `Order`. */
+void darkroom_jpeg_reduce(Order *order) { carry_out(order, work); }
+
+/* Whether the data of a JPEG within another file have what they should; as `header.heed` has it. */
+int32_t darkroom_jpeg_whole(const uint8_t *bytes, size_t size) {
+    const Span all = {0, size};
+    Order order = {.file = bytes, .spans = &all, .span_count = 1};
+    carry_out(&order, look);
+    return order.status == NO_MEMORY ? 2 : order.missing != 0;
 }
 
 /* Of the sources that this was built from, and the vectors that it was built for. */

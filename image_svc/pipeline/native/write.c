@@ -22,6 +22,8 @@
 #define JPEG_INTERNALS
 #include <jpegint.h>
 
+#include "zigzag.h"
+
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
@@ -73,12 +75,6 @@ typedef struct {
     uint64_t in_order[8][256]; /* where coefficients of a row that are not zero stand in T.81's order */
     uint8_t buffer[BUFFER];
 } Writer;
-
-static const uint8_t NATURAL[DCTSIZE2] = {
-    0,  1,  8,  16, 9,  2,  3,  10, 17, 24, 32, 25, 18, 11, 4,  5,  12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6,
-    7,  14, 21, 28, 35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46,
-    53, 60, 61, 54, 47, 55, 62, 63,
-};
 
 /* ---- libjpeg's callbacks -------------------------------------------------------------------------------------- */
 

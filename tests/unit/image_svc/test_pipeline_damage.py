@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ from tests.support.developing import EXACT, drawn, encoded, made, picture, psnr,
 SEEDS = mutation.seeds()
 GRAIN = np.random.default_rng(1).normal(128, 60, (150, 200)).clip(0, 255).astype(np.uint8)
 NOISE = Image.blend(drawn((200, 150)), Image.fromarray(GRAIN).convert("RGB"), 0.4)  # the same in every run
+
+
+MOVING = Preset(name="moving", width=4096, height=4096, format="webp", animated=True)
 
 
 def made_if_whole(content: bytes) -> Image.Image | None:
@@ -269,14 +273,68 @@ def test_a_flipped_bit_in_a_tiff_of_lzw_is_found_by_where_its_codes_end() -> Non
     assert unseen(encoded(drawn((200, 150)), "TIFF", compression="tiff_lzw"), 60) < 12
 
 
-def lzw_tiff(size: tuple[int, int], samples: bytes) -> bytes:
-    """A grey TIFF in one strip, in the plainest of codes: a clear before each sample."""
-    codes = [code for sample in samples for code in (256, sample)] + [257]
-    bits = "".join(f"{code:09b}" for code in codes)
-    strip = int(bits.ljust(-(-len(bits) // 8) * 8, "0"), 2).to_bytes(-(-len(bits) // 8), "big")
-    tags = {256: size[0], 257: size[1], 258: 8, 259: 5, 262: 1, 273: 8, 277: 1, 278: size[1], 279: len(strip)}
+def packed(bits: str, rest: str) -> bytes:
+    """Bits as bytes; `rest` fills the last one."""
+    count = -(-len(bits) // 8)
+    return int(bits.ljust(count * 8, rest), 2).to_bytes(count, "big")
+
+
+def strip_tiff(size: tuple[int, int], compression: int, strip: bytes) -> bytes:
+    """A grey TIFF in one strip."""
+    tags = {256: size[0], 257: size[1], 258: 8, 259: compression, 262: 1}
+    tags |= {273: 8, 277: 1, 278: size[1], 279: len(strip)}
     directory = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return struct.pack("<2sHI", b"II", 42, 8 + len(strip)) + strip + struct.pack("<H", len(tags)) + directory + bytes(4)
+
+
+def lzw_tiff(size: tuple[int, int], samples: bytes) -> bytes:
+    """In the plainest of codes: a clear before each sample."""
+    codes = [code for sample in samples for code in (256, sample)] + [257]
+    return strip_tiff(size, 5, packed("".join(f"{code:09b}" for code in codes), "0"))
+
+
+# Codes of K.3 of ITU-T T.81 for luminance: first coefficients of so many bits, then others.
+FIRST = {0: "00", 10: "11111110", 11: "111111110"}
+SIXTEEN_ZEROS, LAST, BEYOND, END = "11111111001", "1111111111101011", "1111111111110101", "1010"
+PLAIN = FIRST[0] + END
+
+
+def grey_jpeg(*blocks: str) -> bytes:
+    """A JPEG of 64 by 64 pixels, in steps of one, that begins with these blocks and goes on as they end."""
+    whole = encoded(Image.new("L", (64, 64)), "JPEG", quality=100)
+    start = whole.index(b"\xff\xda") + 10
+    bits = "".join(blocks) + PLAIN * (64 - len(blocks))
+    return whole[:start] + packed(bits, "1").replace(b"\xff", b"\xff\0") + b"\xff\xd9"
+
+
+WHITE = FIRST[10] + "1" * 10 + END  # 1023: as white as a block can be, and a little more
+LAST_OF_64 = FIRST[0] + SIXTEEN_ZEROS * 3 + LAST + "1"  # after it no end is coded
+
+
+@pytest.mark.parametrize("side", [4, 64])  # the smaller one is made by a decoder of its own
+@pytest.mark.parametrize(
+    ("blocks", "verdict"),
+    [
+        ([WHITE], None),
+        ([LAST_OF_64], None),
+        ([FIRST[0] + SIXTEEN_ZEROS * 3 + BEYOND + "1"], Reason.TRUNCATED),
+        ([FIRST[0] + SIXTEEN_ZEROS * 4], Reason.TRUNCATED),
+        ([FIRST[11] + "1" * 11 + END], Reason.TRUNCATED),
+        ([WHITE, WHITE], Reason.TRUNCATED),  # a difference to the one before
+        ([PLAIN] * 64 + [PLAIN] * 40, Reason.TRUNCATED),
+    ],
+)
+def test_a_jpeg_has_no_coefficients_but_those_that_a_picture_can_have(
+    blocks: list[str], verdict: Reason | None, side: int
+) -> None:
+    preset = Preset(name="one", width=side, height=side, format="png")
+    for content in (grey_jpeg(*blocks), strip_tiff((64, 64), 7, grey_jpeg(*blocks))):
+        if verdict is None:
+            run(content, preset)
+        else:
+            with pytest.raises(Rejected) as refusal:
+                run(content, preset)
+            assert refusal.value.reason is verdict
 
 
 @pytest.mark.parametrize(("more", "verdict"), [(0, None), (1, None), (40, None), (2, Reason.TRUNCATED)])
@@ -332,8 +390,25 @@ def test_a_flipped_bit_in_a_later_frame_of_a_webp_is_found_where_it_is_shown() -
     flipped[len(content) * 3 // 4] ^= 4
     assert psnr(made(bytes(flipped)), made(content)) == 99.0
     with pytest.raises(Rejected) as refusal:
-        run(bytes(flipped), Preset(name="moving", width=4096, height=4096, format="webp", animated=True))
+        run(bytes(flipped), MOVING)
     assert refusal.value.reason is Reason.TRUNCATED
+
+
+@pytest.mark.parametrize("clear", [False, True])
+def test_a_flipped_bit_in_a_later_frame_of_an_avif_is_found_where_it_is_shown(clear: bool) -> None:
+    first = NOISE.copy()
+    if clear:
+        first.putalpha(Image.fromarray(GRAIN))
+    frames = [first.rotate(turn) for turn in (180, 90, 270)]
+    content = encoded(first, "AVIF", quality=70, save_all=True, append_images=frames, duration=60)
+    still, moving = made(content), run(content, MOVING)[1]
+    unseen = 0
+    for flipped in with_flips(content, 30, 0.5):
+        if not clear:  # how transparent the first one is comes after all colours
+            assert psnr(made(flipped), still) == 99.0
+        with suppress(Rejected):
+            unseen += run(flipped, MOVING)[1] != moving
+    assert unseen <= 1
 
 
 @pytest.mark.parametrize("gone", ["an interval", "the end of one"])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import random
 import resource
 import signal
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from image_svc.pipeline import codecs, jpeg
+from image_svc.pipeline.geometry import Size
+from image_svc.pipeline.headers import Header
 from tests.fuzz.reducer import written
 from tests.support.developing import PHOTOS
 
@@ -97,10 +101,18 @@ def test_a_sink_that_is_full_is_an_os_error() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
 
 
-def test_a_libjpeg_that_it_does_not_fit_is_noticed_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    def other(picture: Image.Image, quality: int, sink: int) -> None:
-        os.write(sink, b"\xff\xd8\xff\xd9")
+def _nothing(_picture: Image.Image, _quality: int, sink: int) -> None:
+    os.write(sink, b"\xff\xd8\xff\xd9")
 
-    monkeypatch.setattr(jpeg, "write", other)
+
+def _black(_data: mmap.mmap, _header: Header, size: Size) -> Image.Image:
+    return Image.new("L", size)
+
+
+@pytest.mark.parametrize(("name", "other"), [("write", _nothing), ("reduced", _black)])
+def test_a_libjpeg_that_it_does_not_fit_is_noticed_at_the_start(
+    name: str, other: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jpeg, name, other)
     with pytest.raises(codecs.CodecError, match="does not fit"):
         codecs.verify()
