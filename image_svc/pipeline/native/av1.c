@@ -13,13 +13,10 @@
 #include <aom/aom_decoder.h>
 #include <aom/aomdx.h>
 
+#include "span.h"
+
 /* As `header.heed` has them. */
 enum { WHOLE = 0, DAMAGED = 1 };
-
-/* As `native.Span` has it. */
-typedef struct {
-    uint64_t start, end;
-} Span;
 
 /* Pictures in their order, of which later ones may be made of earlier ones: each from a place to another. What cannot be
  * decoded at all, or not in the memory that there is, is left to the one who shows it. */

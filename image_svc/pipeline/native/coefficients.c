@@ -2,8 +2,9 @@
  *
  * libjpeg's own decoder looks for a code with 8 bits, and then takes the number behind it. Here a table that is asked
  * with the next bits gives both at once, and a block's end like a number. And what libjpeg passes over in silence is
- * told: coefficients beyond a block's last or larger than a picture's, and data behind the last block. A bit that is not what it was makes codes
- * longer or shorter than they were, until by chance they fall into step again, some pixels earlier or later.
+ * told: coefficients beyond a block's last or larger than a picture's, and data behind the last block. A bit that is
+ * not what it was makes codes longer or shorter than they were, until by chance they fall into step again, some pixels
+ * earlier or later.
  *
  * The decoder takes the place of libjpeg's own behind the interface that has been between its modules since 1995
  * (jpegint.h). Numbers in brackets are those of ITU-T T.81.

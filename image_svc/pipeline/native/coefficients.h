@@ -18,9 +18,9 @@ typedef struct Coefficients Coefficients;
  * from the pool of `info`, and its `client_data`. */
 Coefficients *darkroom_coefficients(j_decompress_ptr info, const uint8_t *data, size_t size);
 
-/* What the data should have had, after all blocks that nobody has asked for have been passed, too; `holes` where they have zeros that a download may have left.
- * Behind the last pixel some cameras and editors leave something, so that this must go on as pixels do, to its end, if
- * there is no hole before it. */
+/* What the data should have had, after all blocks that nobody has asked for have been passed, too; `holes` where they
+ * have zeros that a download may have left. Behind the last pixel some cameras and editors leave something, so that this
+ * must go on as pixels do, to its end, if there is no hole before it. */
 int32_t darkroom_coefficients_missing(j_decompress_ptr info, Coefficients *coefficients, int holes);
 
 #endif

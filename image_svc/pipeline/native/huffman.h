@@ -132,7 +132,10 @@ static inline int pair(Reader *r, const Code *code, int32_t *run, int32_t *numbe
 
 static inline void limit(Limits to, const UINT16 *quantisers) {
     memset(to, 0, sizeof(Limits));
-    for (int k = 0; k < DCTSIZE2; k++) to[k] = (uint16_t)(LARGEST / (quantisers[NATURAL[k]] | !quantisers[NATURAL[k]]) + 1);
+    for (int k = 0; k < DCTSIZE2; k++) {
+        const int step = quantisers[NATURAL[k]];
+        to[k] = (uint16_t)(LARGEST / (step ? step : 1) + 1);
+    }
 }
 
 /* Whether a number is larger than a picture's can be. */

@@ -21,6 +21,7 @@
 
 #include "coefficients.h"
 #include "eighth.h"
+#include "span.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -44,15 +45,10 @@ enum { AHEAD = 16 };
 /* Samples of colours for a pixel that is wanted; as `jpeg._COLOURS_LEFT` has it. */
 #define COLOURS 0.9
 
-/* A part of the file that is read; the rest is passed over. */
-typedef struct {
-    uint64_t start, end;
-} Span;
-
 /* What is asked for, and what came of it; as `jpeg._Order` has it. */
 typedef struct {
     const uint8_t *file;
-    const Span *spans;
+    const Span *spans; /* what of it is read; the rest is passed over */
     uint64_t span_count;
     int32_t width, height, components; /* as the caller has read them */
     int32_t denominator;               /* 1, 2, 4 or 8: libjpeg's own reduction, before ours */
@@ -118,7 +114,7 @@ static int left(j_decompress_ptr info, int passed) {
 
 /* Warnings do not end the work. Blocks that are missing before a marker, the end's that `on_empty` puts there included,
  * are told to the caller, and so are a code that is none and another restart than that which is due: what lies between
- * the two is gone. Of data that are left before a marker: see `has_more`. */
+ * the two is gone. Of data that are left before a marker: see `work`. */
 static void on_message(j_common_ptr common, int level) {
     Errors *errors = (Errors *)common->err;
     const int code = common->err->msg_code;
